@@ -1,0 +1,406 @@
+"""Rules that hold in every world, whatever its story: checked over the whole wire when a case is over.
+
+Each function looks at the evidence and checks one or two requirements; it checks nothing when the world had nothing of
+the kind, so that a pass always means that something was seen.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qs, quote, urlsplit
+from xml.etree import ElementTree
+
+from harness.stage import PUBLIC_HOST
+from harness.suite import Checks, Column
+from harness.wire import Message, Wire
+
+SERVER_PARTIES = ("openai", "twilio", "caller", "callee")
+IN_FLIGHT = 0.15
+"""Seconds for a message that was on its way, and a gateway's own turn of its loop, before "after" means after."""
+
+FORMAT_KEYS = ("session.audio.input.format", "session.audio.output.format")
+BETA_FORMAT_KEYS = ("session.input_audio_format", "session.output_audio_format")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is left of a world when it is over. `planted`: name of a credential -> the credential."""
+
+    wire: Wire
+    column: Column
+    planted: Mapping[str, str]
+    output: str
+    configured_model: str
+    ended: float
+
+
+Invariant = Callable[[Evidence, Checks], None]
+
+
+def by_connection(messages: Sequence[Message]) -> dict[str, list[Message]]:
+    """Messages by connection, in order."""
+    groups: dict[str, list[Message]] = {}
+    for message in messages:
+        groups.setdefault(message.connection, []).append(message)
+    return groups
+
+
+def openai_connections(evidence: Evidence) -> dict[str, list[Message]]:
+    """What crossed each realtime connection."""
+    return by_connection(evidence.wire.all(channel="openai.realtime"))
+
+
+def streams(evidence: Evidence) -> dict[str, list[Message]]:
+    """What crossed each media stream."""
+    return by_connection(evidence.wire.all(channel="twilio.stream"))
+
+
+def fakes_keep_to_the_schemas(evidence: Evidence, check: Checks) -> None:
+    """An invalid message from a fake is our fault, unless a case sent it on purpose."""
+    for message in evidence.wire:
+        if message.invalid and message.source in SERVER_PARTIES and not message.meta.get("raw"):
+            check.harness_error(f"a fake sent an invalid message: {message.invalid}", at=message)
+            return
+
+
+def upgrade_asks_for_the_right_dialect(evidence: Evidence, check: Checks) -> None:
+    """OAI-HS-001, OAI-HS-003."""
+    for upgrade in evidence.wire.all("upgrade", channel="openai.realtime"):
+        beta = "realtime=v1" in (upgrade.header("OpenAI-Beta") or "")
+        beta = beta or "openai-beta.realtime-v1" in upgrade.meta.get("subprotocols", ())
+        if evidence.column.dialect == "ga":
+            check("OAI-HS-001", not beta, "the upgrade asks for the beta dialect of a GA model", at=upgrade)
+        key = evidence.planted["openai.api_key"]
+        offered = upgrade.header("Authorization") == f"Bearer {key}"
+        offered = offered or f"openai-insecure-api-key.{key}" in upgrade.meta.get("subprotocols", ())
+        model = parse_qs(urlsplit(upgrade.meta.get("url", "")).query).get("model", [""])[0]
+        right = model == evidence.configured_model
+        seen = f"the upgrade names model {model!r}" if not right else "the upgrade does not carry the API key"
+        check("OAI-HS-003", offered and right, seen, at=upgrade)
+
+
+def sessions_have_the_right_shape(evidence: Evidence, check: Checks) -> None:
+    """OAI-SE-001, OAI-SE-002, OAI-SE-003, OAI-SE-004."""
+    ga = evidence.column.dialect == "ga"
+    for messages in openai_connections(evidence).values():
+        updates = [m for m in messages if m.kind == "session.update" and m.source == "gateway"]
+        if ga and updates:
+            bad = [m for m in updates if m.get("session.type") != "realtime"]
+            check.none("OAI-SE-001", bad, "session.update without session.type = realtime")
+        if updates:
+            errors = [m for m in messages if m.kind == "error" and m.source == "openai" and _about_shape(m)]
+            rule = "OAI-SE-002" if ga else "OAI-SE-003"
+            shown = errors[0].get("error.message") if errors else ""
+            check.none(rule, errors, f"the session is refused: {shown}")
+        own = [m for m in messages if m.source == "gateway" and m.kind not in ("upgrade", "close", "session.update")]
+        if own:
+            invalid = [m for m in own if m.invalid]
+            check.none("OAI-SE-004", invalid, f"not a valid client event: {invalid[0].invalid if invalid else ''}")
+
+
+def _about_shape(error: Message) -> bool:
+    param = str(error.get("error.param") or "")
+    if error.get("error.code") not in ("unknown_parameter", "invalid_value", "missing_required_parameter"):
+        return False
+    return param.startswith(("session.", "response.")) and param != "session.type"
+
+
+def formats_are_set_before_audio(evidence: Evidence, check: Checks) -> None:
+    """OAI-SE-006."""
+    for messages in openai_connections(evidence).values():
+        own = [m for m in messages if m.source == "gateway"]
+        early: Message | None = None
+        offending: list[Message] = []
+        seen_update = False
+        for message in own:
+            if message.kind in ("input_audio_buffer.append", "response.create"):
+                early = early or message
+            elif message.kind == "session.update" and any(message.get(k) for k in (*FORMAT_KEYS, *BETA_FORMAT_KEYS)):
+                seen_update = True
+                if early is not None:
+                    offending.append(early)
+        if seen_update:
+            check.none("OAI-SE-006", offending, "audio or a response was sent before the formats were set")
+
+
+def one_response_at_a_time(evidence: Evidence, check: Checks) -> None:
+    """OAI-TU-001: a `response.create` while a response that the gateway has seen begin has not ended."""
+    for messages in openai_connections(evidence).values():
+        active: Message | None = None
+        offending = []
+        asked = False
+        for message in messages:
+            if message.source == "openai" and message.kind == "response.created":
+                active = message if message.get("response.conversation_id", "") is not None else active
+            elif message.source == "openai" and message.kind == "response.done":
+                active = None
+            elif message.source == "gateway" and message.kind == "response.create":
+                asked = True
+                outside = message.get("response.conversation") == "none"
+                if active is not None and message.at > active.at + IN_FLIGHT and not outside:
+                    offending.append(message)
+        if asked:
+            check.none("OAI-TU-001", offending, "response.create while a response is active")
+
+
+def function_calls_are_answered_once(evidence: Evidence, check: Checks) -> None:
+    """TOOL-001."""
+    for messages in openai_connections(evidence).values():
+        calls = {
+            m.get("call_id"): m
+            for m in messages
+            if m.source == "openai" and m.kind == "response.function_call_arguments.done"
+        }
+        answers: dict[str, list[Message]] = {}
+        for message in messages:
+            if message.source == "gateway" and message.get("item.type") == "function_call_output":
+                answers.setdefault(message.get("item.call_id"), []).append(message)
+        closed = [m for m in messages if m.kind == "close"]
+        for call_id, call in calls.items():
+            if not answers.get(call_id) and closed and closed[0].at < call.at + 5:
+                continue  # the call was over before it could be answered
+            many = answers.get(call_id, [])
+            check("TOOL-001", len(many) == 1, f"the function call got {len(many)} outputs", at=(many or [call])[-1])
+        for call_id in answers.keys() - calls.keys():
+            check("TOOL-001", False, f"an output for the unknown call {call_id}", at=answers[call_id][0])
+
+
+def appended_audio_is_well_formed(evidence: Evidence, check: Checks) -> None:
+    """OAI-AU-001, the part that needs no listening."""
+    for messages in openai_connections(evidence).values():
+        appends = [m for m in messages if m.kind == "input_audio_buffer.append" and m.source == "gateway"]
+        if appends:
+            check.none("OAI-AU-001", [m for m in appends if not _decodes(m.get("audio"))], "audio is not whole base64")
+
+
+def _decodes(text: object) -> bool:
+    try:
+        return isinstance(text, str) and bool(base64.b64decode(text, validate=True))
+    except ValueError:
+        return False
+
+
+def stream_messages_are_valid(evidence: Evidence, check: Checks) -> None:
+    """TWI-ST-001, TWI-ST-002, TWI-ST-003."""
+    for messages in streams(evidence).values():
+        own = [m for m in messages if m.source == "gateway" and m.kind not in ("close", "upgrade.accepted", "upgrade.refused")]
+        if not own:
+            continue
+        start = next((m for m in messages if m.kind == "start" and m.source == "twilio"), None)
+        sid = start.get("streamSid") if start is not None else None
+        wrong = [m for m in own if m.kind in ("media", "mark", "clear") and m.get("streamSid") != sid]
+        early = [m for m in own if start is None or m.seq < start.seq]
+        check.none("TWI-ST-002", wrong or early, "the streamSid is not that of this stream's start")
+        invalid = [m for m in own if m.invalid and m not in wrong]
+        check.none("TWI-ST-001", invalid, f"not a valid message: {invalid[0].invalid if invalid else ''}")
+        media = [m for m in own if m.kind == "media"]
+        if media:
+            headers = (b"RIFF", b"fLaC", b"ID3", b"OggS")
+            bad = []
+            for message in media:
+                payload = message.get("media.payload")
+                if not _decodes(payload) or base64.b64decode(payload)[:4].startswith(headers):
+                    bad.append(message)
+            check.none("TWI-ST-003", bad, "the payload is not base64 of raw mu-law")
+
+
+def nothing_is_sent_after_the_end(evidence: Evidence, check: Checks) -> None:
+    """TWI-ST-008: neither after `stop` has reached the gateway nor after a close."""
+    for messages in streams(evidence).values():
+        ends = [m for m in messages if (m.kind == "stop" and m.source == "twilio") or m.kind == "close"]
+        if ends:
+            late = [
+                m
+                for m in messages
+                if m.source == "gateway" and m.kind in ("media", "mark", "clear") and m.at > ends[0].at + IN_FLIGHT
+            ]
+            check.none("TWI-ST-008", late, f"sent after {ends[0].kind}")
+
+
+def twiml_is_good(evidence: Evidence, check: Checks) -> None:
+    """TWI-WH-001 to TWI-WH-007."""
+    wire = evidence.wire
+    documents: list[tuple[Message, str]] = []
+    for request in wire.all("request", channel="twilio.webhook", source="twilio"):
+        if "/fetch" not in request.connection or request.meta.get("forged"):
+            continue
+        answers = wire.all("response", connection=request.connection, after=request)
+        if not answers:
+            if evidence.ended - request.at > 15:
+                check("TWI-WH-007", False, "no answer to the TwiML request", at=request)
+            continue
+        answer = answers[0]
+        check("TWI-WH-007", answer.at - request.at < 15, f"answered after {answer.at - request.at:.1f} s", at=answer)
+        content = (answer.header("Content-Type") or "").partition(";")[0].strip().lower()
+        good = answer.status == 200 and content in ("text/xml", "application/xml", "text/html")
+        check("TWI-WH-001", good, f"status {answer.status}, Content-Type {content or 'missing'}", at=answer)
+        if good:
+            documents.append((answer, answer.text))
+    for update in wire.all("request", channel="twilio.rest", source="gateway"):
+        if "Twiml" in update.form:
+            documents.append((update, update.form["Twiml"]))
+    for message, document in documents:
+        try:
+            if document[:1].isspace() or document.startswith("\ufeff"):
+                raise ElementTree.ParseError("something stands before the declaration")
+            root = ElementTree.fromstring(document)
+            check("TWI-WH-002", root.tag == "Response", f"the root is <{root.tag}>", at=message)
+        except ElementTree.ParseError as error:
+            check("TWI-WH-002", False, f"the TwiML is not well-formed: {error}", at=message)
+            continue
+        for stream in root.iter("Stream"):
+            url = urlsplit(stream.get("url", ""))
+            there = url.scheme == "wss" and url.hostname == PUBLIC_HOST
+            relative = not url.scheme and not url.netloc and bool(url.path)
+            check("TWI-WH-004", there or relative, f"the stream's url is {stream.get('url')!r}", at=message)
+            check("TWI-WH-005", not url.query, f"the stream's url has a query: {stream.get('url')!r}", at=message)
+            for parameter in stream.iter("Parameter"):
+                size = len(parameter.get("name", "")) + len(parameter.get("value", ""))
+                check("TWI-WH-006", size < 500, f"a Parameter of {size} characters", at=message)
+
+
+def inbound_calls_get_connect_stream(evidence: Evidence, check: Checks) -> None:
+    """TWI-WH-003."""
+    for request in evidence.wire.all("request", channel="twilio.webhook", source="twilio"):
+        form = request.form or dict(_query(request))
+        if "/fetch#1" not in request.connection or form.get("Direction") != "inbound" or request.meta.get("forged"):
+            continue
+        answer = evidence.wire.first("response", connection=request.connection, after=request)
+        if answer is None or answer.status != 200:
+            continue
+        try:
+            nouns = [child.tag for child in ElementTree.fromstring(answer.text).iterfind("./Connect/Stream")]
+        except ElementTree.ParseError:
+            continue
+        check("TWI-WH-003", nouns, "the TwiML of an inbound call has no <Connect><Stream>", at=answer)
+
+
+def _query(request: Message) -> Iterator[tuple[str, str]]:
+    for key, values in parse_qs(urlsplit(request.meta.get("url", "")).query).items():
+        yield key, values[-1]
+
+
+def callbacks_are_answered(evidence: Evidence, check: Checks) -> None:
+    """TWI-CB-001."""
+    for request in evidence.wire.all("request", channel="twilio.webhook", source="twilio"):
+        if "/callback/" not in request.connection or request.meta.get("forged"):
+            continue
+        answer = evidence.wire.first("response", connection=request.connection, after=request)
+        if answer is not None and answer.status is not None:
+            check("TWI-CB-001", 200 <= answer.status < 300, f"answered {answer.status}", at=answer)
+
+
+def callbacks_replace_no_twiml(evidence: Evidence, check: Checks) -> None:
+    """TWI-CB-004: no update with Twiml or Url while a stream is up or coming."""
+    wire = evidence.wire
+    callbacks = [
+        m for m in wire.all("request", channel="twilio.webhook", source="twilio") if "/callback/" in m.connection
+    ]
+    if not callbacks:
+        return
+    updates = [
+        m
+        for m in wire.all("request", channel="twilio.rest", source="gateway", after=callbacks[0])
+        if m.meta.get("method") == "POST" and "/Calls/" in m.meta.get("url", "") and {"Twiml", "Url"} & m.form.keys()
+    ]
+    check.none("TWI-CB-004", updates, "the gateway replaces the TwiML of a call whose stream is up or coming")
+
+
+def creates_are_right(evidence: Evidence, check: Checks) -> None:
+    """TWI-REST-001, TWI-REST-002."""
+    wire = evidence.wire
+    for request in wire.all("request", channel="twilio.rest", source="gateway"):
+        if request.meta.get("method") != "POST" or not urlsplit(request.meta.get("url", "")).path.endswith("/Calls.json"):
+            continue
+        answer = wire.first("response", connection=request.connection, after=request)
+        if answer is not None and not answer.meta.get("fault"):
+            check("TWI-REST-001", answer.status == 201, f"refused: {answer.status} {answer.text[:200]}", at=request)
+        pairs = [part.partition("=")[2] for part in request.text.split("&") if part.startswith("StatusCallbackEvent=")]
+        if pairs:
+            good = all(p in ("initiated", "ringing", "answered", "completed") for p in pairs)
+            check("TWI-REST-002", good, f"StatusCallbackEvent is {pairs}", at=request)
+
+
+def spellings(secret: str) -> set[str]:
+    """The forms in which a credential may turn up: plain, URL-encoded, base64, JSON-escaped."""
+    encoded = {base64.b64encode(secret.encode()[skip:]).decode().rstrip("=")[:-2] for skip in range(3)}
+    return {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], *encoded}
+
+
+def credentials_stay_where_they_belong(evidence: Evidence, check: Checks) -> None:
+    """SEC-007, SEC-008."""
+    homes = {"openai.api_key": "openai", "twilio.auth_token": "twilio"}
+    for name, vendor in homes.items():
+        secret = evidence.planted[name]
+        forms = spellings(secret)
+        if name == "twilio.auth_token":
+            forms |= spellings(f"{evidence.planted['twilio.account_sid']}:{secret}")
+        printed = next((form for form in forms if form in evidence.output), None)
+        check("SEC-007", printed is None, f"{name} is in what the gateway prints: …{_around(evidence.output, printed)}…")
+        astray: Message | None = None
+        served: Message | None = None
+        for message in evidence.wire.messages:
+            if message.source != "gateway" or message.kind == "media":
+                continue
+            text = message.text
+            allowed = vendor == message.target
+            headers = [
+                value
+                for key, value in message.meta.get("headers", ())
+                if not (allowed and key.lower() in ("authorization", "sec-websocket-protocol"))
+            ]
+            places = [text, message.meta.get("url", ""), message.meta.get("reason") or "", *headers]
+            if any(form in place for form in forms for place in places if place):
+                if message.target in ("openai", "twilio") and message.kind != "response":
+                    astray = astray or message
+                else:
+                    served = served or message
+        check("SEC-008", astray is None, f"{name} is where it does not belong", at=astray)
+        check("SEC-007", served is None, f"{name} is in what the gateway serves", at=served)
+
+
+def _around(text: str, found: str | None) -> str:
+    if not found:
+        return ""
+    where = text.index(found)
+    return text[max(0, where - 40) : where] + "<credential>"
+
+
+def one_session_for_each_call(evidence: Evidence, check: Checks) -> None:
+    """OAI-HS-004: never more sessions open at once than calls."""
+    opened: set[str] = set()
+    calls: set[str] = set()
+    for message in evidence.wire:
+        if message.channel == "openai.realtime":
+            if message.kind == "upgrade.accepted":
+                opened.add(message.connection)
+                busy = len(opened) > max(1, len(calls))
+                check("OAI-HS-004", not busy, f"{len(opened)} sessions open for {len(calls)} calls", at=message)
+            elif message.kind == "close":
+                opened.discard(message.connection)
+        elif message.channel == "twilio.stream" and message.kind == "start":
+            calls.add(message.connection)
+
+
+INVARIANTS: tuple[Invariant, ...] = (
+    fakes_keep_to_the_schemas,
+    upgrade_asks_for_the_right_dialect,
+    sessions_have_the_right_shape,
+    formats_are_set_before_audio,
+    one_response_at_a_time,
+    function_calls_are_answered_once,
+    appended_audio_is_well_formed,
+    stream_messages_are_valid,
+    nothing_is_sent_after_the_end,
+    twiml_is_good,
+    inbound_calls_get_connect_stream,
+    callbacks_are_answered,
+    callbacks_replace_no_twiml,
+    creates_are_right,
+    credentials_stay_where_they_belong,
+    one_session_for_each_call,
+)
+"""All of them, in the order in which they are checked."""

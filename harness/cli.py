@@ -1,0 +1,119 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from harness import run
+from harness.trace import Trace
+
+GATEWAYS = Path(__file__).resolve().parent.parent / "conformance" / "gateways"
+SUITE = GATEWAYS.parent
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(run.VERSION, prog_name="callproof")
+def main() -> None:
+    """Simulation and conformance tests for realtime-voice gateways."""
+
+
+def _usage(error: run.UsageProblem) -> None:
+    click.echo(f"callproof: {error}", err=True)
+    sys.exit(run.EXIT_USAGE)
+
+
+def _pytest(arguments: list[str]) -> int:
+    """Run pytest on the suite, whatever project the user stands in."""
+    base = ["-c", os.devnull, f"--rootdir={SUITE.parent}", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"]
+    return int(pytest.main([*base, "--no-header", "--tb=short", "-q", *arguments]))
+
+
+@main.command(name="run")
+@click.option("--gateway", default="reference", show_default=True, help="A profile's name, or a path to one.")
+@click.option("--stage", type=click.Choice(["virtual", "live"]), default="virtual", show_default=True)
+@click.option("--model", "models", multiple=True, help="A model to try; may be repeated; `all` for every one.")
+@click.option("--as-of", default=None, metavar="DATE", help="The day that the vendors live in, or `today`.")
+@click.option("--seed", type=int, default=None, help="Vary timing and order by this seed; without it typical values.")
+@click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE", help="Turn a vendor's knob.")
+@click.option("--report", default="reports/latest", show_default=True, metavar="DIR", help="Where the report goes.")
+@click.option("--case", "cases", multiple=True, metavar="NAME", help="Only cases whose name contains this.")
+@click.option("--examples", type=int, default=None, help="Worlds for each property test.")
+def run_suite(
+    gateway: str,
+    stage: str,
+    models: tuple[str, ...],
+    as_of: str | None,
+    seed: int | None,
+    knobs: tuple[str, ...],
+    report: str,
+    cases: tuple[str, ...],
+    examples: int | None,
+) -> None:
+    """Run the conformance suite against a gateway.
+
+    Exit status: 0 all well, 1 failures, 2 usage, 3 gateway not startable, 4 harness error.
+    """
+    try:
+        run.find_gateway(gateway, [GATEWAYS])
+        run.parse_as_of(as_of)
+        run.parse_knobs(knobs)
+    except run.UsageProblem as error:
+        _usage(error)
+    arguments = [str(SUITE), f"--gateway={gateway}", f"--stage={stage}", f"--report={report}"]
+    arguments += [f"--model={model}" for model in models] + [f"--knob={knob}" for knob in knobs]
+    arguments += [f"--as-of={as_of}"] if as_of else []
+    arguments += [f"--seed={seed}"] if seed is not None else []
+    arguments += [f"--examples={examples}"] if examples is not None else []
+    arguments += ["-k", " or ".join(cases)] if cases else []
+    sys.exit(_pytest(arguments))
+
+
+@main.command()
+@click.argument("trace", type=click.Path())
+@click.option("--stage", type=click.Choice(["virtual", "live"]), default=None, help="Another stage than the trace's.")
+@click.option("--gateway", default=None, help="Another gateway than the trace's.")
+@click.option("--report", default="", metavar="DIR", help="Write a report there.")
+def replay(trace: str, stage: str | None, gateway: str | None, report: str) -> None:
+    """Run the world of a trace again: same verdict, same wire on the virtual stage, same order on the live one."""
+    try:
+        read: Trace = run.read_trace(trace)
+        run.find_gateway(gateway or read.gateway, [GATEWAYS])
+    except run.UsageProblem as error:
+        _usage(error)
+    case = SUITE.parent / read.case
+    arguments = [str(case), f"--trace={trace}", f"--gateway={gateway or read.gateway}"]
+    arguments += [f"--stage={stage or read.stage}", f"--model={read.model}", f"--report={report}"]
+    sys.exit(_pytest(arguments))
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=int, default=0, help="Port of the control API; the vendors get free ports.")
+@click.option("--as-of", default=None, metavar="DATE", help="The day that the vendors live in, or `today`.")
+@click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE", help="Turn a vendor's knob.")
+def serve(host: str, port: int, as_of: str | None, knobs: tuple[str, ...]) -> None:
+    """Run all fake vendors on loopback; prints one JSON line when they are ready."""
+    from conformance.serving import PortInUse, serve_forever
+
+    try:
+        serve_forever(host, port, run.parse_as_of(as_of), run.parse_knobs(knobs))
+    except run.UsageProblem as error:
+        _usage(error)
+    except PortInUse as error:
+        click.echo(f"callproof: {error}", err=True)
+        sys.exit(run.EXIT_USAGE)
+
+
+@main.command()
+@click.option("--seconds", type=float, default=3.0, show_default=True, help="CPU seconds for each measurement.")
+@click.option("--live/--no-live", default=True, show_default=True, help="Also measure the live stage.")
+def bench(seconds: float, live: bool) -> None:
+    """Measure worlds per second, side by side in one run."""
+    from conformance.bench import run_bench
+
+    run_bench(seconds, live)

@@ -1,0 +1,27 @@
+"""The clock of a world, on either stage: the time of its loop, beginning at 0."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class WorldClock:
+    """What fakes are handed as `fakes.ports.Clock`. `wall` is the Unix time at which the world begins."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, wall: float) -> None:
+        self._loop = loop
+        self._began = loop.time()
+        self._wall = wall
+
+    def now(self) -> float:
+        """Seconds since the world began."""
+        return self._loop.time() - self._began
+
+    def wall(self) -> float:
+        """Unix time in seconds, as the vendors see it."""
+        return self._wall + self.now()
+
+    def call_at(self, when: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
+        """Run `callback` at `when`, in seconds since the world began."""
+        return self._loop.call_at(self._began + when, callback)

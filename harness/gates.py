@@ -1,0 +1,80 @@
+"""Gates: the order of deliveries, written down on the one hand and enforced on the other, without a sleep.
+
+A delivery is something a fake sends of its own accord: a webhook, the opening of a stream, the answer to a handshake, a
+hang-up. Every run writes down when each one started and ended. A replay on the live stage holds each delivery back
+until everything that came before it in the trace has come to pass here as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+Step = tuple[str, str]
+"""`("start" | "end", point)`."""
+
+
+class OrderNotReached(RuntimeError):
+    """A replay waited for a delivery that did not come: the gateway behaves differently here."""
+
+
+class Gates:
+    """Lets every delivery through at once, and writes down the order."""
+
+    def __init__(self) -> None:
+        self.order: list[Step] = []
+
+    def delivery(self, point: str) -> AbstractAsyncContextManager[None]:
+        return self._pass(point)
+
+    @asynccontextmanager
+    async def _pass(self, point: str) -> AsyncIterator[None]:
+        self._note("start", point)
+        try:
+            yield
+        finally:
+            self._note("end", point)
+
+    def _note(self, what: str, point: str) -> None:
+        self.order.append((what, point))
+
+
+class OrderedGates(Gates):
+    """Enforces the order of a trace. `patience` is how long, in seconds, a delivery waits for those before it."""
+
+    def __init__(self, wanted: Sequence[Step], patience: float = 10.0) -> None:
+        super().__init__()
+        self._wanted = [tuple(step) for step in wanted]
+        self._patience = patience
+        self._happened: set[Step] = set()
+        self._changed = asyncio.Event()
+        self.unreached: list[str] = []
+
+    @asynccontextmanager
+    async def _pass(self, point: str) -> AsyncIterator[None]:
+        await self._wait_for_turn(point)
+        async with super()._pass(point):
+            yield
+
+    def _note(self, what: str, point: str) -> None:
+        super()._note(what, point)
+        self._happened.add((what, point))
+        self._changed.set()
+
+    async def _wait_for_turn(self, point: str) -> None:
+        step = ("start", point)
+        if step not in self._wanted:
+            return
+        before = set(self._wanted[: self._wanted.index(step)])
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience
+        while missing := before - self._happened:
+            self._changed.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._changed.wait()
+            except TimeoutError:
+                names = ", ".join(sorted(f"{what} of {name}" for what, name in missing))
+                self.unreached.append(f"{point} went ahead after {self._patience:g} s without {names}")
+                return

@@ -1,0 +1,212 @@
+"""A gateway as a child process: started, watched until it is ready, ended for certain.
+
+The child gets a session of its own, so that ending it ends whatever it started as well, and dies with this process
+even when this one is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import aiohttp
+
+from harness.profile import Profile
+from harness.stage import Ended, GatewayNotStartable
+
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _die_with_parent() -> None:
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment without what would lead a gateway astray: proxies, and vendor settings of a user.
+
+    Without that, a developer's own OPENAI_API_KEY would reach a gateway under test.
+    """
+    vendor = re.compile(r"(OPENAI|AZURE|TWILIO)_", re.ASCII)
+    proxy = re.compile(r"(https?|all|no|ftp)_proxy$", re.IGNORECASE)
+    kept = {k: v for k, v in os.environ.items() if not vendor.match(k) and not proxy.match(k)}
+    return {**kept, "PYTHONUNBUFFERED": "1", **extra}
+
+
+class GatewayProcess:
+    """One running gateway process."""
+
+    def __init__(self, profile: Profile, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._profile = profile
+        self._port = port
+        self._process: asyncio.subprocess.Process
+        self._output = bytearray()
+        self._reader: asyncio.Task[None]
+        self._printed = asyncio.Event()
+
+    async def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start it and wait until it is ready. Raises `GatewayNotStartable`; leaves nothing behind when it does."""
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *command,
+                cwd=self._profile.folder,
+                env=clean_environment(environment),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        except OSError as error:
+            raise GatewayNotStartable(
+                f"gateway {self._profile.name} cannot be started: {command[0]}: {error.strerror or error}; check "
+                f"gateway.command in {self._profile.folder / 'profile.toml'}"
+            ) from None
+        self._reader = asyncio.create_task(self._read(), name="gateway output")
+        ready = self._profile.gateway.ready
+        try:
+            async with asyncio.timeout(ready.timeout):
+                await self._until_ready()
+        except TimeoutError:
+            await self.stop()
+            raise GatewayNotStartable(
+                f"gateway {self._profile.name} was not ready within {ready.timeout:g} s (waited for "
+                f"{_name(self._profile)}){self.tail()}"
+            ) from None
+        except GatewayNotStartable:
+            await self.stop()
+            raise
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        while chunk := await self._process.stdout.read(65536):
+            self._output += chunk
+            self._printed.set()
+        self._printed.set()
+
+    async def _until_ready(self) -> None:
+        ready = self._profile.gateway.ready
+        exited = asyncio.create_task(self._process.wait())
+        try:
+            probe = asyncio.create_task(self._probe(ready.log, ready.http))
+            await asyncio.wait({exited, probe}, return_when=asyncio.FIRST_COMPLETED)
+            if not probe.done():
+                probe.cancel()
+                await self._reader
+                raise GatewayNotStartable(
+                    f"gateway {self._profile.name} died at its start with exit status {self._process.returncode}"
+                    f"{self.tail()}"
+                )
+            probe.result()
+        finally:
+            exited.cancel()
+
+    async def _probe(self, log: str | None, http: str | None) -> None:
+        if log is not None:
+            pattern = re.compile(log)
+            while not pattern.search(self.output()):
+                self._printed.clear()
+                await self._printed.wait()
+            return
+        pause = 0.02
+        async with aiohttp.ClientSession(trust_env=False) as session:
+            while True:
+                try:
+                    if http is None:
+                        _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                        writer.close()
+                        return
+                    async with session.get(self.url + http) as answer:
+                        if answer.status < 500:
+                            return
+                except (OSError, aiohttp.ClientError):
+                    pass
+                # A process that is starting gives no other sign than that it answers, so it is asked again.
+                await asyncio.sleep(pause)
+                pause = min(0.25, pause * 1.5)
+
+    def output(self) -> str:
+        return self._output.decode("utf-8", "replace")
+
+    def tail(self) -> str:
+        lines = self.output().strip().splitlines()[-12:]
+        return "\nits last output:\n  " + "\n  ".join(lines) if lines else "\nit printed nothing"
+
+    def died(self) -> str | None:
+        code = self._process.returncode
+        return None if code is None else f"it ended with exit status {code}"
+
+    def left(self) -> list[str]:
+        """A process is asked through its health request, not from outside."""
+        return []
+
+    async def stop(self) -> Ended:
+        """SIGTERM, then after `stop_timeout` SIGKILL, to the whole session."""
+        left: list[str] = []
+        if self._process.returncode is None:
+            self._signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(self._profile.gateway.stop_timeout):
+                    await self._process.wait()
+            except TimeoutError:
+                left.append(f"it did not end within {self._profile.gateway.stop_timeout:g} s of SIGTERM and was killed")
+        self._signal(signal.SIGKILL)
+        await self._process.wait()
+        await self._reader
+        return Ended(clean=not left, left=left, status=self._process.returncode)
+
+    def _signal(self, number: int) -> None:
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            return
+
+
+def _name(profile: Profile) -> str:
+    ready = profile.gateway.ready
+    if ready.log is not None:
+        return f"a line of output that matches {ready.log!r}"
+    return f"GET {ready.http}" if ready.http is not None else "its port to open"
+
+
+async def run_setup(profile: Profile) -> Path:
+    """Run the profile's setup commands, once for each version of them. Raises `GatewayNotStartable`."""
+    done = profile.cache / ".installed"
+    if not profile.gateway.setup or done.exists():
+        return profile.cache
+    profile.cache.mkdir(parents=True, exist_ok=True)
+    for command in profile.setup_commands():
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                cwd=profile.folder,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+        except OSError as error:
+            raise GatewayNotStartable(f"setup of gateway {profile.name}: {command[0]}: {error.strerror}") from None
+        output, _ = await process.communicate()
+        if process.returncode:
+            tail = "\n  ".join(output.decode("utf-8", "replace").strip().splitlines()[-12:])
+            raise GatewayNotStartable(
+                f"setup of gateway {profile.name}: `{' '.join(command)}` ended with {process.returncode}:\n  {tail}"
+            )
+    done.touch()
+    return profile.cache

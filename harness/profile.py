@@ -1,0 +1,306 @@
+"""Gateway profiles: the folder that says how to start, configure and drive one gateway.
+
+`profile.toml`, in short::
+
+    [gateway]
+    name = "mine"
+    command = ["node", "server.js"]             # live stage
+    python = "mine.app:main"                    # virtual stage: an async callable without arguments
+    ready = { http = "/healthz" }               # or { log = "listening" }, or { port = true }
+
+    [settings]                                  # our vocabulary -> where this gateway reads it
+    openai.api_key = "$OPENAI_API_KEY"          # an environment variable
+    listen.port = "--port"                      # a command line argument
+    openai.base_url = { env = "OPENAI_URL", value = "{openai.base_url}/realtime" }
+
+    [webhooks]
+    voice = "/twilio/voice"
+
+    [operations.call]                           # how to place an outbound call
+    request = "POST /calls"
+    json = { to = "{to}" }
+
+    [claims]
+    features = ["phone.inbound", "phone.outbound"]
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+VOCABULARY = {
+    "listen.host": "the address that the gateway binds to",
+    "listen.port": "the port that it listens at",
+    "public_url": "the URL under which Twilio reaches it, such as https://gw.example.test",
+    "public_host": "the host of public_url",
+    "openai.api_key": "the OpenAI API key",
+    "openai.base_url": "where the OpenAI API is, such as https://api.openai.com/v1",
+    "openai.ws_url": "the same with ws or wss",
+    "openai.model": "the realtime model",
+    "twilio.account_sid": "the Twilio account",
+    "twilio.auth_token": "its auth token",
+    "twilio.base_url": "where the Twilio API is, such as https://api.twilio.com",
+    "twilio.number": "the gateway's own telephone number",
+    "operator.token": "the bearer token of the gateway's own API",
+}
+"""The settings that a world has. A profile maps those that its gateway can be told."""
+
+CLAIMS = {
+    "phone.inbound": "answers inbound calls",
+    "phone.outbound": "places outbound calls",
+    "phone.signature": "checks Twilio's signature on webhooks",
+    "phone.stream_token": "protects the media stream by a token or a signature of its own",
+    "phone.status_callbacks": "takes status callbacks",
+    "phone.dtmf": "passes pressed keys to the model",
+    "phone.barge_in": "stops speaking when the caller interrupts",
+    "phone.greeting": "speaks first",
+    "tools": "has function tools that the model can call",
+    "tools.end_call": "has a tool by which the model ends the call",
+    "openai.ga": "speaks the GA dialect",
+    "openai.beta": "speaks the beta dialect to the models that want it",
+    "operator.hangup": "can be told to end a call",
+    "health": "answers a health request",
+}
+"""Features that a gateway may claim. Cases of a feature that is not claimed are unsupported."""
+
+
+class ProfileError(ValueError):
+    """A profile that cannot be used. The message names the file, the key and what to write instead."""
+
+
+class Ready(msgspec.Struct, forbid_unknown_fields=True):
+    """How to know that the gateway is up: an HTTP path that answers below 500, a line of its log, or its open port."""
+
+    http: str | None = None
+    log: str | None = None
+    port: bool = False
+    timeout: float = 30.0
+
+
+class GatewayTable(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    version: str = ""
+    description: str = ""
+    python: str | None = None
+    command: list[str] = []
+    setup: list[list[str]] = []
+    ready: Ready = msgspec.field(default_factory=lambda: Ready(port=True))
+    stop_timeout: float = 10.0
+
+
+class Webhooks(msgspec.Struct, forbid_unknown_fields=True):
+    voice: str = "/twilio/voice"
+    status: str | None = None
+
+
+class Operation(msgspec.Struct, forbid_unknown_fields=True):
+    """An HTTP request template; `{to}` and the vocabulary are filled in."""
+
+    request: str
+    headers: dict[str, str] = {}
+    json: dict[str, Any] | None = None
+    form: dict[str, str] | None = None
+    answer: str | None = None
+
+
+class Claims(msgspec.Struct, forbid_unknown_fields=True):
+    features: list[str] = []
+    tool: str | None = None
+    end_call_tool: str | None = None
+
+
+class ProfileFile(msgspec.Struct, forbid_unknown_fields=True):
+    gateway: GatewayTable
+    settings: dict[str, Any] = {}
+    environment: dict[str, str] = {}
+    webhooks: Webhooks = msgspec.field(default_factory=Webhooks)
+    operations: dict[str, Operation] = {}
+    claims: Claims = msgspec.field(default_factory=Claims)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a gateway is started with, after the settings are filled in."""
+
+    command: list[str]
+    arguments: list[str]
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A profile that was read and found valid."""
+
+    folder: Path
+    gateway: GatewayTable
+    settings: Mapping[str, Any]
+    environment: Mapping[str, str]
+    webhooks: Webhooks
+    operations: Mapping[str, Operation]
+    claims: Claims
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.gateway.name
+
+    @property
+    def cache(self) -> Path:
+        """Where `setup` installs: one folder per content of the setup commands."""
+        key = hashlib.sha256(repr((self.folder, self.gateway.setup)).encode()).hexdigest()[:12]
+        root = Path(os.environ.get("CALLPROOF_CACHE", Path.home() / ".cache" / "callproof"))
+        return root / f"{self.name}-{key}"
+
+    def places(self) -> dict[str, str]:
+        """What `{python}`, `{profile}` and `{cache}` stand for in commands."""
+        return {"python": sys.executable, "profile": str(self.folder), "cache": str(self.cache)}
+
+    def launch(self, values: Mapping[str, str]) -> Launch:
+        """Fill in the settings. Raises `ProfileError` for a placeholder that nobody knows."""
+        fill = {**values, **self.places(), **self.overrides}
+        arguments: list[str] = []
+        environment: dict[str, str] = {}
+        for name, target in flatten(self.settings):
+            value, where = fill.get(name, ""), target
+            if isinstance(target, Mapping):
+                value = render(str(target.get("value", "{" + name + "}")), fill, f"settings.{name}", self.folder)
+                where = f"${target['env']}" if "env" in target else str(target["arg"])
+            if where.startswith("$"):
+                environment[where[1:]] = value
+            else:
+                arguments += [where, value]
+        for name, template in self.environment.items():
+            environment[name] = render(template, fill, f"environment.{name}", self.folder)
+        command = [render(part, fill, "gateway.command", self.folder) for part in self.gateway.command]
+        return Launch(command, arguments, environment)
+
+    def setup_commands(self) -> list[list[str]]:
+        """The commands that install the gateway, with their places filled in."""
+        places = self.places()
+        return [[render(part, places, "gateway.setup", self.folder) for part in line] for line in self.gateway.setup]
+
+
+def render(template: str, values: Mapping[str, str], key: str, folder: Path) -> str:
+    """Replace `{name}` by its value; `{{` and `}}` stand for braces."""
+
+    def one(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in values:
+            near = difflib.get_close_matches(name, values, 1)
+            hint = f"; did you mean {{{near[0]}}}?" if near else f"; there are: {', '.join(sorted(values))}"
+            raise ProfileError(f"{folder / 'profile.toml'}: {key}: nothing is called {{{name}}}{hint}")
+        return values[name]
+
+    return re.sub(r"(?<!\{)\{([A-Za-z_][\w.]*)\}(?!\})", one, template).replace("{{", "{").replace("}}", "}")
+
+
+def flatten(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """`{"openai": {"api_key": "$X"}}` as `[("openai.api_key", "$X")]`."""
+    found: list[tuple[str, Any]] = []
+    for key, value in table.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and not {"env", "arg"} & value.keys():
+            found += flatten(value, f"{name}.")
+        else:
+            found.append((name, value))
+    return found
+
+
+def _nearest(word: str, words: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, words, 1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(words))}"
+
+
+def load_profile(folder: Path) -> Profile:
+    """Read and check `folder/profile.toml`. Raises `ProfileError`."""
+    file = folder / "profile.toml"
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProfileError(f"{file} does not exist: a profile is a folder with a profile.toml in it") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{file} is not valid TOML: {error}") from None
+    try:
+        read = msgspec.convert(data, ProfileFile)
+    except msgspec.ValidationError as error:
+        raise ProfileError(f"{file}: {_explain(str(error))}") from None
+    for name, target in flatten(read.settings):
+        if name not in VOCABULARY:
+            raise ProfileError(f"{file}: settings.{name}: no setting is called that{_nearest(name, list(VOCABULARY))}")
+        plain = isinstance(target, str) and target.startswith(("$", "-"))
+        if not plain and not (isinstance(target, Mapping) and target.keys() <= {"env", "arg", "value"}):
+            raise ProfileError(
+                f'{file}: settings.{name}: write "$NAME" for an environment variable, "--name" for an argument, or '
+                f'{{ env = "NAME", value = "..." }}, not {target!r}'
+            )
+    for claim in read.claims.features:
+        if claim not in CLAIMS:
+            raise ProfileError(
+                f"{file}: claims.features: no feature is called {claim!r}{_nearest(claim, list(CLAIMS))}"
+            )
+    for name, operation in read.operations.items():
+        if name not in OPERATIONS:
+            raise ProfileError(f"{file}: operations.{name}: no operation is called that{_nearest(name, OPERATIONS)}")
+        if not re.fullmatch(r"(GET|POST|PUT|PATCH|DELETE) /\S*", operation.request):
+            raise ProfileError(
+                f'{file}: operations.{name}.request: write a method and a path, such as "POST /calls", '
+                f"not {operation.request!r}"
+            )
+    if read.gateway.python is None and not read.gateway.command:
+        raise ProfileError(f"{file}: gateway: say how to start it: `command` (live stage), `python` (virtual stage)")
+    if read.gateway.python is not None and not re.fullmatch(r"[\w.]+:\w+", read.gateway.python):
+        raise ProfileError(f'{file}: gateway.python: write "module:callable", not {read.gateway.python!r}')
+    if "phone.outbound" in read.claims.features and "call" not in read.operations:
+        raise ProfileError(f"{file}: claims.features has phone.outbound, so [operations.call] has to say how to do it")
+    return Profile(
+        folder.resolve(),
+        read.gateway,
+        read.settings,
+        read.environment,
+        read.webhooks,
+        read.operations,
+        read.claims,
+    )
+
+
+OPERATIONS = ["call", "hangup", "health"]
+
+
+def _explain(error: str) -> str:
+    """msgspec's message with the nearest valid key where a key is unknown."""
+    match = re.search(r"unknown field `(\w+)`(?: - at `\$\.?([^`]*)`)?", error)
+    if not match:
+        return error
+    field_name, path = match.group(1), match.group(2) or ""
+    tables: dict[str, type[msgspec.Struct]] = {
+        "": ProfileFile,
+        "gateway": GatewayTable,
+        "gateway.ready": Ready,
+        "webhooks": Webhooks,
+        "claims": Claims,
+    }
+    table = tables.get(path, Operation)
+    known = [f.name for f in msgspec.structs.fields(table)]
+    where = f"{path}.{field_name}" if path else field_name
+    return f"{where}: no such key{_nearest(field_name, known)}"
+
+
+def find_profile(name: str, roots: Sequence[Path]) -> Profile:
+    """A profile by name (a folder below one of `roots`) or by path. Raises `ProfileError`."""
+    if os.sep in name or (Path(name) / "profile.toml").exists():
+        return load_profile(Path(name))
+    known = {p.parent.name: p.parent for root in roots for p in sorted(root.glob("*/profile.toml"))}
+    if name not in known:
+        raise ProfileError(f"no gateway is called {name!r}{_nearest(name, list(known))} (or give a path to a profile)")
+    return load_profile(known[name])

@@ -1,0 +1,94 @@
+"""Stages: where a world runs. What both have in common, and what a stage sees of a vendor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from aiohttp import web
+
+from harness.profile import Profile
+
+T = TypeVar("T")
+
+PUBLIC_HOST = "gw.example.test"
+"""The gateway's own public name: what Twilio is told to call."""
+
+
+class GatewayNotStartable(RuntimeError):
+    """The gateway could not be brought up: it died, never got ready, or cannot run on this stage."""
+
+
+class Vendor(Protocol):
+    """What a stage has to know of a fake: its party name, the hosts it answers for, and its aiohttp application."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def hosts(self) -> Sequence[str]: ...
+
+    @property
+    def app(self) -> web.Application: ...
+
+
+@dataclass(slots=True)
+class Ended:
+    """How a gateway ended. `clean` is False when it had to be killed or left something behind."""
+
+    clean: bool
+    left: list[str]
+    status: int | None = None
+
+
+class RunningGateway(Protocol):
+    """A gateway that is up."""
+
+    url: str
+
+    def output(self) -> str:
+        """Everything that it has printed and logged so far."""
+        ...
+
+    def died(self) -> str | None:
+        """Why it is not running any more, None while it runs."""
+        ...
+
+    def left(self) -> list[str]:
+        """Tasks and connections that it holds at this moment, as far as the stage can see them."""
+        ...
+
+    async def stop(self) -> Ended:
+        """End it: politely first, then by force."""
+        ...
+
+
+class Stage(Protocol):
+    """A place for one world."""
+
+    name: str
+
+    def run(self, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run the world's main coroutine to its end and return what it returns."""
+        ...
+
+    async def serve(self, vendor: Vendor) -> str:
+        """Bring a vendor up; returns the base URL at which the gateway finds it."""
+        ...
+
+    def routes(self) -> Mapping[str, str]:
+        """Public host to real base URL, for vendors that call the gateway."""
+        ...
+
+    async def prepare_gateway(self) -> Mapping[str, str]:
+        """Choose the gateway's address; returns the settings `listen.host`, `listen.port`, `public_url`."""
+        ...
+
+    async def start_gateway(self, profile: Profile, values: Mapping[str, str]) -> RunningGateway:
+        """Start the gateway and wait until it is ready. Raises `GatewayNotStartable`."""
+        ...
+
+    async def close(self) -> None:
+        """Take the vendors down."""
+        ...

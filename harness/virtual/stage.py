@@ -1,0 +1,231 @@
+"""The virtual stage: fakes, gateway and people in one process, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from harness.profile import Profile
+from harness.stage import PUBLIC_HOST, Ended, GatewayNotStartable, RunningGateway, Vendor
+from harness.virtual import tls
+from harness.virtual.loop import VirtualLoop
+from harness.virtual.network import PARTY, Network
+from harness.virtual.running import DEFAULT_WALL, run_virtual, spawn
+from harness.virtual.transport import VirtualTransport
+
+T = TypeVar("T")
+
+GATEWAY_PORT = 8080
+STOP_SECONDS = 10.0
+
+
+class VirtualStage:
+    """One world in virtual time. `report` hears of names and addresses that nobody serves."""
+
+    name = "virtual"
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        wall: float = DEFAULT_WALL,
+        report: Callable[[str, str, str], None] | None = None,
+        latency: float = 0.0005,
+    ) -> None:
+        self.network = Network(report)
+        self.seed = seed
+        self.wall = wall
+        self.latency = latency
+        self.loop: VirtualLoop
+        self._runners: list[web.AppRunner] = []
+        self._gateway_tasks: dict[asyncio.Task[Any], str] = {}
+
+    def run(self, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        async def inside(loop: VirtualLoop) -> T:
+            self.loop = loop
+            loop.set_task_factory(self._make_task)
+            return await main()
+
+        with _captured_output() as self._output:
+            return run_virtual(inside, network=self.network, wall=self.wall, seed=self.seed, environ=_environment())
+
+    def _make_task(self, loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, **kwargs)
+        context = kwargs.get("context")
+        party = context.run(PARTY.get) if context is not None else PARTY.get()
+        if party == "gateway":
+            self._gateway_tasks[task] = task.get_name()
+            task.add_done_callback(self._gateway_tasks.pop)
+        return task
+
+    async def serve(self, vendor: Vendor) -> str:
+        address = self.network.add_host(vendor.name, vendor.hosts)
+        self.network.expect_tls(address, 443)
+        self.network.link("gateway", vendor.name).latency = self.latency
+        runner = web.AppRunner(vendor.app, access_log=None, handle_signals=False)
+        self._runners.append(runner)
+
+        async def start() -> None:
+            await runner.setup()
+            await web.TCPSite(runner, address, 443).start()
+
+        await spawn(self.loop, vendor.name, start(), f"{vendor.name} starts")
+        return f"https://{vendor.hosts[0]}"
+
+    def routes(self) -> Mapping[str, str]:
+        return {}
+
+    async def prepare_gateway(self) -> Mapping[str, str]:
+        self.network.add_host("gateway", ["gateway.test"])
+        self.network.add_front(PUBLIC_HOST, "gateway", GATEWAY_PORT)
+        return {
+            "listen.host": "0.0.0.0",
+            "listen.port": str(GATEWAY_PORT),
+            "public_url": f"https://{PUBLIC_HOST}",
+            "public_host": PUBLIC_HOST,
+        }
+
+    async def start_gateway(self, profile: Profile, values: Mapping[str, str]) -> RunningGateway:
+        if profile.gateway.python is None:
+            raise GatewayNotStartable(
+                f"the profile of {profile.name} has no `python` entry point, so it cannot run on the virtual stage: "
+                f"use --stage live"
+            )
+        launch = profile.launch(values)
+        entry = _entry_point(profile.gateway.python)
+        os.environ.update(launch.environment)
+        gateway = VirtualGateway(self, profile, spawn(self.loop, "gateway", entry(), "gateway"))
+        await gateway.ready(profile.gateway.ready.timeout)
+        return gateway
+
+    async def close(self) -> None:
+        for runner in self._runners:
+            await runner.cleanup()
+
+
+class VirtualGateway:
+    """A gateway that runs as tasks of this process."""
+
+    def __init__(self, stage: VirtualStage, profile: Profile, task: asyncio.Task[Any]) -> None:
+        self.url = f"http://gateway.test:{GATEWAY_PORT}"
+        self._stage = stage
+        self._profile = profile
+        self._task = task
+
+    async def ready(self, timeout: float) -> None:
+        """Wait until it listens. Raises `GatewayNotStartable` when it ends or never does."""
+        listening = asyncio.ensure_future(self._stage.network.listening("gateway", GATEWAY_PORT))
+        done, _ = await asyncio.wait({listening, self._task}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if listening in done:
+            return
+        listening.cancel()
+        if self._task in done:
+            raise GatewayNotStartable(f"gateway {self._profile.name} died at its start: {self.died()}{self._tail()}")
+        self._task.cancel()
+        raise GatewayNotStartable(
+            f"gateway {self._profile.name} did not listen at port {GATEWAY_PORT} within {timeout:g} s: does its "
+            f"profile map listen.port?{self._tail()}"
+        )
+
+    def _tail(self) -> str:
+        lines = self.output().strip().splitlines()[-8:]
+        return "\nits last output:\n  " + "\n  ".join(lines) if lines else ""
+
+    def output(self) -> str:
+        return self._stage._output.getvalue()
+
+    def died(self) -> str | None:
+        if not self._task.done():
+            return None
+        if self._task.cancelled():
+            return "it was cancelled"
+        error = self._task.exception()
+        return f"{type(error).__name__}: {error}" if error is not None else "its entry point returned"
+
+    def connections(self) -> list[VirtualTransport]:
+        """The gateway's open connections to others."""
+        return [
+            transport
+            for transport in self._stage.network.open_transports()
+            if transport.get_extra_info("party") == "gateway"
+        ]
+
+    def left(self) -> list[str]:
+        return sorted(self._stage._gateway_tasks.values())
+
+    async def stop(self) -> Ended:
+        self._task.cancel()
+        done, _ = await asyncio.wait({self._task}, timeout=STOP_SECONDS)
+        left = [f"task {name}" for task, name in self._stage._gateway_tasks.items() if task is not self._task]
+        if not done:
+            left.insert(0, f"its main task did not end within {STOP_SECONDS:g} s of being cancelled")
+        elif not self._task.cancelled() and (error := self._task.exception()) is not None:
+            left.insert(0, f"it ended with {type(error).__name__}: {error}")
+        return Ended(clean=not left, left=left)
+
+
+def _entry_point(path: str) -> Callable[[], Coroutine[Any, Any, Any]]:
+    module, _, name = path.partition(":")
+    try:
+        entry = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise GatewayNotStartable(f"gateway.python = {path!r} cannot be imported: {error}") from error
+    return entry  # type: ignore[no-any-return]
+
+
+def _environment() -> dict[str, str]:
+    return {"SSL_CERT_FILE": tls.bundle()}
+
+
+class _PartyStream(io.TextIOBase):
+    """Stands in for stderr or stdout: what the gateway writes is kept, what anybody else writes goes through."""
+
+    def __init__(self, kept: io.StringIO, through: Any) -> None:
+        self._kept = kept
+        self._through = through
+
+    def write(self, text: str) -> int:
+        if PARTY.get() == "gateway":
+            return self._kept.write(text)
+        return int(self._through.write(text))
+
+    def flush(self) -> None:
+        self._through.flush()
+
+    def writable(self) -> bool:
+        return True
+
+
+class _PartyHandler(logging.Handler):
+    def __init__(self, kept: io.StringIO) -> None:
+        super().__init__()
+        self._kept = kept
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if PARTY.get() == "gateway":
+            self._kept.write(self.format(record) + "\n")
+
+
+@contextmanager
+def _captured_output() -> Iterator[io.StringIO]:
+    """Keep what the gateway prints and logs."""
+    kept = io.StringIO()
+    saved = sys.stdout, sys.stderr
+    handler = _PartyHandler(kept)
+    logging.getLogger().addHandler(handler)
+    sys.stdout, sys.stderr = _PartyStream(kept, saved[0]), _PartyStream(kept, saved[1])
+    try:
+        yield kept
+    finally:
+        sys.stdout, sys.stderr = saved
+        logging.getLogger().removeHandler(handler)
