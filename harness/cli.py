@@ -86,7 +86,7 @@ def replay(trace: str, stage: str | None, gateway: str | None, report: str) -> N
     except run.UsageProblem as error:
         _usage(error)
     case = SUITE.parent / read.case
-    arguments = [str(case), f"--trace={trace}", f"--gateway={gateway or read.gateway}"]
+    arguments = [str(case), f"--replay-trace={trace}", f"--gateway={gateway or read.gateway}"]
     arguments += [f"--stage={stage or read.stage}", f"--model={read.model}", f"--report={report}"]
     sys.exit(_pytest(arguments))
 

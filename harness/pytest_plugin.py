@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seed", type=int, default=None, help="seed: vary timing and order; without it typical values")
     group.addoption("--knob", action="append", default=[], metavar="NAME=VALUE", help="turn a vendor's knob")
     group.addoption("--report", default="reports/latest", metavar="DIR", help="where the report goes")
-    group.addoption("--trace", default=None, metavar="FILE", help="replay this trace")
+    group.addoption("--replay-trace", default=None, metavar="FILE", help="replay this trace")
     group.addoption("--examples", type=int, default=None, help="worlds for each property test")
 
 

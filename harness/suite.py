@@ -54,7 +54,7 @@ class CaseDefinition:
     `about`: the requirement that fails when the story breaks off. `claims`: features without which the case makes no
     sense. `dialect`: the only dialect that it is about. `fixed`: choices by point or glob. `knobs`: vendor behaviours.
     `settings`: overrides of what the gateway is told. `examples`: 0 for a plain case, else how many worlds a property
-    test tries.
+    test tries. `audio`: False leaves out the media messages of silence, for stories without speech.
     """
 
     name: str
@@ -67,6 +67,7 @@ class CaseDefinition:
     knobs: Mapping[str, bool | int | str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     stages: tuple[str, ...] = ("virtual", "live")
+    audio: bool = True
     examples: int = 0
 
 
@@ -79,6 +80,7 @@ def case(
     knobs: Mapping[str, bool | int | str] | None = None,
     settings: Mapping[str, str] | None = None,
     stages: Sequence[str] = ("virtual", "live"),
+    audio: bool = True,
     examples: int = 0,
 ) -> Callable[[CaseFunction], Callable[..., None]]:
     """Make a pytest test of a case function; see `CaseDefinition` for the arguments."""
@@ -96,6 +98,7 @@ def case(
             knobs=dict(knobs or {}),
             settings=dict(settings or {}),
             stages=tuple(stages),
+            audio=audio,
             examples=examples,
         )
 

@@ -11,15 +11,18 @@ import asyncio
 import errno
 import heapq
 import socket
+import ssl as ssl_module
 import threading
 import weakref
 from asyncio import events
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from harness.virtual.network import PARTY, Network, VirtualServer
-from harness.virtual.transport import VirtualTransport, connect_pair
+from harness.virtual.transport import VirtualTransport, connect_pair, upgrade
+
+T = TypeVar("T")
 
 MAX_TURNS_AT_ONE_INSTANT = 200_000
 """A world that runs this many rounds of callbacks without any time passing is spinning."""
@@ -45,6 +48,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._count = 0
         self._turns = 0
         self._connecting: weakref.WeakKeyDictionary[socket.socket, tuple[str, int]] = weakref.WeakKeyDictionary()
+        self._tasks: weakref.WeakKeyDictionary[asyncio.Task[Any], None] = weakref.WeakKeyDictionary()
+        self._signal_handlers: dict[int, asyncio.Handle] = {}
 
     # -- time and callbacks
 
@@ -53,7 +58,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass without running anything: what a blocking `time.sleep` does to an asyncio program."""
-        self._now += max(0.0, seconds)
+        if seconds > 0:
+            self._now += seconds
+            self._turns = 0
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -86,24 +93,34 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if timers[0][0] > now:
                 now = self._now = timers[0][0]
                 self._turns = 0
-        self._turns += 1
-        if self._turns > MAX_TURNS_AT_ONE_INSTANT:
-            raise Spinning(
-                f"{self._turns} rounds of callbacks ran at {now:.3f} s without any time passing; next is {ready[0]!r}"
-            )
         while timers and timers[0][0] <= now:
             timer = heapq.heappop(timers)[2]
             timer._scheduled = False  # type: ignore[attr-defined]
             if not timer._cancelled:
                 ready.append(timer)
+        self._turns += 1
+        if self._turns > MAX_TURNS_AT_ONE_INSTANT and ready:
+            turns, self._turns = self._turns, 0
+            raise Spinning(
+                f"{turns} rounds of callbacks ran at {now:.3f} s without any time passing; next is {ready[0]!r}"
+            )
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle._cancelled:
                 handle._run()
 
+    def create_task(self, coro: Coroutine[Any, Any, T], **options: Any) -> asyncio.Task[T]:  # type: ignore[override]
+        task = super().create_task(coro, **options)
+        self._tasks[task] = None
+        return task
+
+    def unfinished_tasks(self) -> list[asyncio.Task[Any]]:
+        """The tasks that are not done, oldest first (`asyncio.all_tasks` has an order of its own in every run)."""
+        return [task for task in self._tasks if not task.done()]
+
     def _describe_stall(self) -> str:
         waiting = []
-        for task in asyncio.all_tasks(self):
+        for task in self.unfinished_tasks():
             frames = task.get_stack(limit=1)
             where = f"{frames[0].f_code.co_filename}:{frames[0].f_lineno}" if frames else "?"
             waiting.append(f"  {task.get_name()} at {where}")
@@ -194,10 +211,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
         server_name = server_hostname or host
         if ssl and not listener.tls:
             # What OpenSSL says when the other end does not speak TLS at all.
-            raise ConnectionResetError(errno.ECONNRESET, f"[SSL: WRONG_VERSION_NUMBER] {target} does not speak TLS")
+            raise ssl_module.SSLError(
+                ssl_module.SSL_ERROR_SSL, f"[SSL: WRONG_VERSION_NUMBER] wrong version number: {target} is no TLS port"
+            )
         protocol = protocol_factory()
         transport = connect_pair(self, listener, party, protocol, tls=bool(ssl), sslcontext=ssl, sni=server_name)
-        await transport.established
+        try:
+            await transport.established
+        except BaseException:
+            transport.close()
+            raise
         return transport, protocol
 
     async def create_server(  # type: ignore[override]
@@ -222,9 +245,24 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, transport: Any, protocol: Any, sslcontext: Any, *, server_hostname: str | None = None, **ignored: Any
     ) -> Any:
         """Take TLS as said from here on."""
-        transport.set_protocol(protocol)
-        transport.take_tls_as_said(sslcontext, server_hostname)
+        upgrade(transport, protocol, sslcontext, server_hostname or "")
         return transport
+
+    # -- signals
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+        """Take a handler; a world has no signals but those of `send_signal`."""
+        self._signal_handlers[sig] = asyncio.Handle(callback, args, self)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        return self._signal_handlers.pop(sig, None) is not None
+
+    def send_signal(self, sig: int) -> bool:
+        """Run the handler of a signal; False when nobody handles it."""
+        handle = self._signal_handlers.get(sig)
+        if handle is not None:
+            self.call_soon(handle._run)
+        return handle is not None
 
     # -- what a world does not have
 
@@ -259,4 +297,5 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def close(self) -> None:
         if not self.is_closed():
             self._timers.clear()
+            self._signal_handlers.clear()
             super().close()

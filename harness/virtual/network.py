@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import itertools
 import socket
+from collections import deque
 from collections.abc import Callable, Iterable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -41,38 +43,64 @@ class Listener:
 class Link:
     """The way between two parties, both directions alike. Latency is one way, in seconds."""
 
-    loop: VirtualLoop | None
+    network: Network
     latency: float = 0.0
     held: bool = False
     transports: set[VirtualTransport] = field(default_factory=set)
-    _waiting: list[Callable[[], None]] = field(default_factory=list)
+    _waiting: deque[tuple[Context, Callable[..., object], tuple[Any, ...]]] = field(default_factory=deque)
 
     def hold(self) -> None:
         """From now on nothing arrives: bytes and new connections wait, in order, for `release`."""
         self.held = True
 
     def release(self) -> None:
-        """Let all that was held arrive now, and go on as usual."""
+        """Let all that was held arrive now, in order, and go on as usual."""
         self.held = False
-        waiting, self._waiting = self._waiting, []
-        for deliver in waiting:
-            deliver()
+        for _ in self._waiting:
+            self._let_one_through()
 
     def reset(self) -> None:
         """Reset every connection over this link, as a router that lost its state does: both ends see ECONNRESET."""
         for transport in sorted(self.transports, key=lambda t: t.number):
-            transport.lose(ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"))
+            transport.lose()
 
     # TCP keeps what it could not deliver and sends it again, so a cut that heals looks like a hold.
     partition = hold
     repair = release
 
-    def when_open(self, deliver: Callable[[], None]) -> bool:
-        """True when bytes may arrive now; otherwise `deliver` is called at the release."""
-        if self.held:
-            self._waiting.append(deliver)
-            return False
-        return True
+    def blocked(self) -> bool:
+        """Whether an arrival has to wait, because the link is held or because others wait before it."""
+        return self.held or bool(self._waiting)
+
+    def wait(self, context: Context, arrive: Callable[..., object], *args: Any) -> None:
+        """Call `arrive` in `context` (that of the end where it arrives) after the release and in its turn."""
+        self._waiting.append((context, arrive, args))
+        if not self.held:
+            self._let_one_through()
+
+    def _let_one_through(self) -> None:
+        assert self.network.loop is not None
+        self.network.loop.call_soon(self._arrive)
+
+    def _arrive(self) -> None:
+        if self._waiting and not self.held:
+            context, arrive, args = self._waiting.popleft()
+            context.run(arrive, *args)
+
+    async def opened(self) -> None:
+        """Wait until a new connection may pass."""
+        assert self.network.loop is not None
+        blocked = self.blocked()
+        while blocked:
+            gate = self.network.loop.create_future()
+            self.wait(copy_context(), _set, gate)
+            await gate
+            blocked = self.held
+
+
+def _set(gate: asyncio.Future[None]) -> None:
+    if not gate.done():
+        gate.set_result(None)
 
 
 class Network:
@@ -117,7 +145,10 @@ class Network:
         self._tls_ports.add((address, port))
 
     def resolve(self, name: str, party: str) -> str:
-        """The address behind a name, as seen by `party`. Raises `socket.gaierror` for a name that nobody has."""
+        """The address behind a name, as seen by `party`. Raises `socket.gaierror` for a name that nobody has.
+
+        A numeric address is its own answer, as everywhere; connecting to one that nobody has is refused.
+        """
         key = (name or "").lower().rstrip(".")
         if key in HERE or key.startswith("127."):
             return self.add_host(party)
@@ -125,6 +156,8 @@ class Network:
             return key
         address = self._names.get(key)
         if address is None:
+            if _is_address(key):
+                return key
             self._report("lookup.refused", party, name)
             raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {name!r} is no host of this world")
         return address
@@ -140,7 +173,7 @@ class Network:
         key = (one, other) if one <= other else (other, one)
         link = self._links.get(key)
         if link is None:
-            link = self._links[key] = Link(self.loop)
+            link = self._links[key] = Link(self)
         return link
 
     def open_transports(self) -> list[VirtualTransport]:
@@ -195,15 +228,20 @@ class Network:
 
     async def handshake(self, party: str, target: tuple[str, int]) -> None:
         """The SYN and its answer: takes one round trip, waits for a held link, refuses where nobody listens."""
-        assert self.loop is not None
         link = self.link(party, self.party_at(target[0]))
-        if link.held:
-            gate = self.loop.create_future()
-            link.when_open(lambda: None if gate.done() else gate.set_result(None))
-            await gate
+        await link.opened()
         if link.latency:
             await asyncio.sleep(2 * link.latency)
+            await link.opened()
         self.listener(party, target)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class VirtualServer(asyncio.AbstractServer):
@@ -248,12 +286,15 @@ class VirtualServer(asyncio.AbstractServer):
             self._serving_for_ever.cancel()
         self.detached(None)
 
+    def _oldest_first(self) -> list[VirtualTransport]:
+        return sorted(self.transports, key=lambda transport: transport.number)
+
     def close_clients(self) -> None:
-        for transport in list(self.transports):
+        for transport in self._oldest_first():
             transport.close()
 
     def abort_clients(self) -> None:
-        for transport in list(self.transports):
+        for transport in self._oldest_first():
             transport.abort()
 
     def detached(self, transport: VirtualTransport | None) -> None:
@@ -267,7 +308,8 @@ class VirtualServer(asyncio.AbstractServer):
             self._waiters.clear()
 
     async def wait_closed(self) -> None:
-        if self._closed and self.transports:
+        """Wait until the server is closed and its last connection has ended, as Python 3.12 and later do."""
+        if not self._closed or self.transports:
             waiter = self.get_loop().create_future()
             self._waiters.append(waiter)
             await waiter

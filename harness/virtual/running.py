@@ -17,6 +17,10 @@ DEFAULT_WALL = 1_795_176_000.0
 """Unix time at which a world begins when nobody says otherwise: 2026-11-20 12:00 UTC."""
 
 
+CLEANUP_SECONDS = 60.0
+"""Virtual time that tasks get for ending once they are cancelled."""
+
+
 def run_virtual(
     main: Callable[[VirtualLoop], Coroutine[Any, Any, T]],
     *,
@@ -28,7 +32,8 @@ def run_virtual(
     """Run `main(loop)` in a world of its own and return what it returns.
 
     Raises `Stalled` when nothing can happen any more and `Spinning` when no time passes. Tasks that are left are
-    cancelled and waited for.
+    cancelled, oldest first, and waited for; one that does not want to end within `CLEANUP_SECONDS` is dropped, and
+    the loop's exception handler hears of it.
     """
     loop = VirtualLoop(network)
     with surroundings(loop, wall=wall, seed=seed, environ=environ):
@@ -43,11 +48,19 @@ def run_virtual(
 
 
 def _cancel_all(loop: VirtualLoop) -> None:
-    left = asyncio.all_tasks(loop)
+    left = loop.unfinished_tasks()
     for task in left:
         task.cancel()
     if left:
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(asyncio.wait(left, timeout=CLEANUP_SECONDS))
+    for task in left:
+        if not task.done():
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # said here, and better
+            loop.call_exception_handler({"message": f"{task.get_name()} ignores its cancellation", "task": task})
+        elif not task.cancelled() and (error := task.exception()) is not None:
+            loop.call_exception_handler(
+                {"message": f"{task.get_name()} failed while it was cancelled", "exception": error, "task": task}
+            )
 
 
 def spawn(loop: asyncio.AbstractEventLoop, party: str, coro: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:

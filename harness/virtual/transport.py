@@ -102,11 +102,15 @@ class VirtualTransport(asyncio.Transport):
     # -- writing
 
     def write(self, data: Any) -> None:
-        if self._closing or self._eof_sent or self._lost or not data:
+        if type(data) is not bytes:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+            data = bytes(data)
+        if self._closing or self._lost or not data:
             return
-        loop = self._loop
-        now = loop._now
-        data = bytes(data)
+        if self._eof_sent:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        now = self._loop._now
         self._undelivered += len(data)
         if self._chunk is not None and self._chunk_at == now:
             self._chunk.append(data)
@@ -114,9 +118,18 @@ class VirtualTransport(asyncio.Transport):
             self._chunk = [data]
             self._chunk_at = now
             self._schedule(self._arrive, self._chunk)
-        if self._undelivered > self._high + KERNEL_BUFFER and not self._write_paused:
+        if self._undelivered > self._high + KERNEL_BUFFER:
+            self._pause_writing()
+
+    def _pause_writing(self) -> None:
+        if not self._write_paused:
             self._write_paused = True
             self._protocol.pause_writing()
+
+    def _resume_writing(self) -> None:
+        if self._write_paused and self._undelivered <= self._low + KERNEL_BUFFER and not self._lost:
+            self._write_paused = False
+            self._protocol.resume_writing()
 
     def writelines(self, list_of_data: Iterable[Any]) -> None:
         self.write(b"".join(list_of_data))
@@ -139,26 +152,30 @@ class VirtualTransport(asyncio.Transport):
 
     def _arrive(self, chunk: list[bytes] | None) -> None:
         """One piece, or the end of file, reaches the other end (runs in the other end's context)."""
-        if not self._link.when_open(lambda: self._arrive(chunk)):
-            return
         if chunk is self._chunk:
             self._chunk = None
+        link = self._link
+        if link.held or link._waiting:
+            link.wait(self.peer._context, self._land, chunk)
+        else:
+            self._land(chunk)
+
+    def _land(self, chunk: list[bytes] | None) -> None:
         peer = self.peer
         if chunk is None:
             peer._receive(None)
             return
         data = chunk[0] if len(chunk) == 1 else b"".join(chunk)
         if peer._lost:
-            self._undelivered = 0
-            self.lose(ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"))
+            peer._schedule(self._reset_arrives)
             return
         peer._receive(data)
 
     def _delivered(self, size: int) -> None:
         self._undelivered -= size
-        if self._write_paused and self._undelivered <= self._low + KERNEL_BUFFER and not self._lost:
-            self._write_paused = False
-            self._protocol.resume_writing()
+        if self._write_paused:
+            # In its own turn: the other end's code is running now.
+            self._loop.call_soon(self._resume_writing, context=self._context)
 
     def get_write_buffer_size(self) -> int:
         return max(0, self._undelivered - KERNEL_BUFFER)
@@ -169,6 +186,8 @@ class VirtualTransport(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._high = (64 * 1024 if low is None else 4 * low) if high is None else high
         self._low = self._high // 4 if low is None else low
+        if self._undelivered > self._high + KERNEL_BUFFER:
+            self._pause_writing()
 
     # -- reading
 
@@ -181,25 +200,34 @@ class VirtualTransport(asyncio.Transport):
         self._hand_over(data)
 
     def _hand_over(self, data: bytes | None) -> None:
-        protocol = self._protocol
         if data is None:
             self._eof_seen = True
-            if self._closing or not protocol.eof_received():
-                self.close()
-            return
-        self.peer._delivered(len(data))
+        else:
+            self.peer._delivered(len(data))
         if self._closing:
             return
-        if self._buffered:
-            view = memoryview(data)
-            while view:
-                buffer = protocol.get_buffer(len(view))
-                size = min(len(buffer), len(view))
-                buffer[:size] = view[:size]
-                protocol.buffer_updated(size)
-                view = view[size:]
-        else:
-            protocol.data_received(data)
+        protocol = self._protocol
+        try:
+            if data is None:
+                if not protocol.eof_received():
+                    self.close()
+            elif self._buffered:
+                _fill(protocol, data)
+            else:
+                protocol.data_received(data)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            # As asyncio has it: a protocol that raises has lost its connection.
+            self._loop.call_exception_handler(
+                {
+                    "message": "Fatal error: a protocol could not take what it received",
+                    "exception": error,
+                    "transport": self,
+                    "protocol": protocol,
+                }
+            )
+            self._force_close(error)
 
     def is_reading(self) -> bool:
         return self._reading and not self._closing
@@ -231,24 +259,30 @@ class VirtualTransport(asyncio.Transport):
 
     def abort(self) -> None:
         """Close at once; the other end sees a reset."""
+        self._force_close(None)
+
+    def _force_close(self, error: BaseException | None) -> None:
+        """`abort` with a reason for the own protocol; asyncio's TLS layer calls this by its name."""
         if self._lost:
             return
         self._closing = self._eof_sent = True
-        reset = ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
-        self._schedule(self.peer._reset_arrives, reset)
-        self._loop.call_soon(self._connection_lost, None, context=self._context)
+        self._schedule(self.peer._reset_arrives)
+        self._loop.call_soon(self._connection_lost, error, context=self._context)
 
-    def _reset_arrives(self, error: Exception) -> None:
-        if self._link.when_open(lambda: self._reset_arrives(error)):
-            self._connection_lost(error)
+    def _reset_arrives(self) -> None:
+        link = self._link
+        if link.held or link._waiting:
+            link.wait(self._context, self._connection_lost, _reset())
+        else:
+            self._connection_lost(_reset())
 
-    def lose(self, error: Exception | None) -> None:
-        """The connection is gone from this moment on."""
+    def lose(self) -> None:
+        """The connection is reset from this moment on; the other end is not told."""
         if not self._lost:
             self._closing = self._eof_sent = True
-            self._loop.call_soon(self._connection_lost, error, context=self._context)
+            self._loop.call_soon(self._connection_lost, _reset(), context=self._context)
 
-    def _connection_lost(self, error: Exception | None) -> None:
+    def _connection_lost(self, error: BaseException | None) -> None:
         if self._lost:
             return
         self._lost = self._closing = True
@@ -258,6 +292,21 @@ class VirtualTransport(asyncio.Transport):
             self._server.detached(self)
         if self._protocol is not None:
             self._protocol.connection_lost(error)
+
+
+def _reset() -> ConnectionResetError:
+    return ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+
+def _fill(protocol: Any, data: bytes) -> None:
+    """Hand bytes to a `BufferedProtocol`."""
+    view = memoryview(data)
+    while view:
+        buffer = protocol.get_buffer(len(view))
+        size = min(len(buffer), len(view))
+        buffer[:size] = view[:size]
+        protocol.buffer_updated(size)
+        view = view[size:]
 
 
 class _Sniffer(asyncio.Protocol):
@@ -286,13 +335,24 @@ class _Sniffer(asyncio.Protocol):
         )
         self._transport.set_protocol(outer)
         outer.connection_made(self._transport)
-        view = memoryview(data)
-        while view:
-            buffer = outer.get_buffer(len(view))
-            size = min(len(buffer), len(view))
-            buffer[:size] = view[:size]
-            outer.buffer_updated(size)
-            view = view[size:]
+        _fill(outer, data)
+
+    def take_as_said(self) -> None:
+        """The client has upgraded to TLS without a ClientHello (`loop.start_tls`): the server's turn has come."""
+        inner = self._listener.factory()
+        self._transport.set_protocol(inner)
+        inner.connection_made(self._transport)
+
+
+def upgrade(transport: VirtualTransport, protocol: asyncio.BaseProtocol, sslcontext: Any, server_name: str) -> None:
+    """Take TLS as said on a connection that began without."""
+    transport.set_protocol(protocol)
+    transport.take_tls_as_said(sslcontext, server_name)
+    other = transport.peer
+    other.take_tls_as_said(None, server_name)
+    sniffer = other.get_protocol()
+    if isinstance(sniffer, _Sniffer):
+        other._context.run(sniffer.take_as_said)
 
 
 def connect_pair(
@@ -325,15 +385,20 @@ def connect_pair(
         server.take_tls_as_said(None, sni)
     client.established = loop.create_future()
 
-    def begin() -> None:
-        if listener.tls and not tls:
-            server_protocol: asyncio.BaseProtocol = _Sniffer(loop, listener, server)
-        else:
-            server_protocol = listener.factory()
-        server.begin(server_protocol)
-        client._context.run(client.begin, protocol)
-        if not client.established.done():
-            client.established.set_result(None)
+    def begin_server() -> None:
+        try:
+            server.begin(_Sniffer(loop, listener, server) if listener.tls and not tls else listener.factory())
+        except BaseException:
+            server.abort()
+            raise
 
-    loop.call_soon(begin, context=context)
+    def begin_client() -> None:
+        try:
+            client.begin(protocol)
+        finally:
+            if not client.established.done():
+                client.established.set_result(None)
+
+    loop.call_soon(begin_server, context=context)
+    loop.call_soon(begin_client, context=client._context)
     return client

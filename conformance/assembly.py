@@ -1,0 +1,488 @@
+"""Where harness and fakes meet: one world with OpenAI, Twilio, the people on the phone, and a gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import functools
+import json
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import aiohttp
+from faker import Faker
+
+from conformance.invariants import INVARIANTS, Evidence
+from fakes.knobs import Knob, Knobs
+from fakes.openai.catalogue import Catalogue
+from fakes.openai.catalogue import catalogue as load_catalogue
+from fakes.openai.handshake import KeyInfo
+from fakes.openai.server import OpenAIServer
+from fakes.openai.service import OpenAIService
+from fakes.openai.session import RealtimeSession
+from fakes.people.person import Person
+from fakes.ports import Ports
+from fakes.twilio.boundary import PhoneNumber
+from fakes.twilio.call import Call
+from fakes.twilio.core import Twilio
+from fakes.twilio.server import TwilioServer
+from fakes.twilio.stream import Stream
+from harness.choices import Choices, Source
+from harness.clock import WorldClock
+from harness.gates import Gates, OrderedGates
+from harness.live import LiveStage
+from harness.profile import Operation, render
+from harness.requirements import Registry
+from harness.run import RunRequest
+from harness.stage import GatewayNotStartable, RunningGateway, Stage
+from harness.suite import CaseDefinition, CaseOver, Checks, Column, Outcome
+from harness.virtual.network import PARTY
+from harness.virtual.stage import VirtualStage
+from harness.wire import Message, Wire
+
+HERE = Path(__file__).parent
+FAKES = HERE.parent / "fakes"
+
+SETTLE_SECONDS = 20.0
+"""How long after the last hang-up a gateway may take to put everything away."""
+
+
+@functools.cache
+def registry() -> Registry:
+    """The requirements of the suite."""
+    return Registry.load(HERE / "requirements")
+
+
+@functools.cache
+def _knob_table() -> dict[str, Knob]:
+    knobs = Knobs.load(FAKES / "openai" / "knobs.toml", FAKES / "twilio" / "knobs.toml")
+    return {name: knobs.knob(name) for name in knobs}
+
+
+def make_knobs(*turned: Mapping[str, bool | int | str]) -> Knobs:
+    """All vendors' knobs, turned by each mapping in order. Raises `KnobError`."""
+    knobs = Knobs(_knob_table())
+    for mapping in turned:
+        for name, value in mapping.items():
+            knobs.set(name, value)
+    return knobs
+
+
+@functools.cache
+def catalogue() -> Catalogue:
+    """OpenAI's models and their dates."""
+    return load_catalogue()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is on the phone, for the parameters that Twilio sends along."""
+
+    name: str
+    number: str
+
+
+@functools.cache
+def identity(seed: int, which: str) -> Identity:
+    """A person that follows from the seed."""
+    faker = _faker()
+    faker.seed_instance(f"{seed}/{which}")
+    return Identity(faker.name(), faker.numerify("+1415555####"))
+
+
+@functools.cache
+def _faker() -> Faker:
+    return Faker("en_US", use_weighting=False)
+
+
+class PhoneWorld:
+    """What a case has in its hands."""
+
+    def __init__(
+        self, stage: Stage, definition: CaseDefinition, request: RunRequest, column: Column, choices: Choices
+    ) -> None:
+        self.stage = stage
+        self.definition = definition
+        self.request = request
+        self.profile = request.profile
+        self.column = column
+        self.choices = choices
+        self.number = "+14155550100"
+        self.people: list[Person] = []
+        self.planted: dict[str, str] = {}
+        self.deliberate: set[str | bytes] = set()
+        self.clock: WorldClock
+        self.wire: Wire
+        self.gates: Gates
+        self.twilio: Twilio
+        self.openai: OpenAIService
+        self.gateway: RunningGateway
+        self._operator: aiohttp.ClientSession
+        self._closers: list[Callable[[], Any]] = []
+
+    # -- set up and tear down
+
+    async def open(self) -> None:
+        """Bring up vendors and gateway. Raises `GatewayNotStartable`."""
+        loop = asyncio.get_running_loop()
+        wall = _noon(self.column.as_of)
+        self.clock = WorldClock(loop, wall)
+        self.wire = Wire(self.clock.now)
+        trace = self.request.trace
+        ordered = trace is not None and self.stage.name == "live"
+        self.gates = OrderedGates(trace.order) if trace is not None and ordered else Gates()
+        ports = Ports(self.clock, self.choices, self.wire, self.gates)
+        knobs = make_knobs(self.definition.knobs, self.request.knobs)
+        token = self.choices.token
+        self.planted = {
+            "openai.api_key": f"sk-proj-{token('plant/openai', 40)}",
+            "twilio.account_sid": f"AC{token('plant/account', 32)}",
+            "twilio.auth_token": token("plant/twilio", 32),
+            "operator.token": f"op-{token('plant/operator', 24)}",
+        }
+        address = await self.stage.prepare_gateway()
+        self.openai = OpenAIService(
+            ports,
+            as_of=self.column.as_of,
+            keys={self.planted["openai.api_key"]: KeyInfo()},
+            knobs=knobs,
+        )
+        openai_server = OpenAIServer(self.openai)
+        self._closers.append(openai_server.close)
+        public = address["public_url"]
+        status = self.profile.webhooks.status
+        self.twilio = Twilio(
+            ports,
+            account_sid=self.planted["twilio.account_sid"],
+            auth_token=self.planted["twilio.auth_token"],
+            numbers=[
+                PhoneNumber(
+                    self.number,
+                    voice_url=public + self.profile.webhooks.voice,
+                    status_callback=public + status if status else "",
+                )
+            ],
+            knobs=knobs,
+            audio=self.definition.audio,
+        )
+        twilio_server = TwilioServer(self.twilio, routes=self.stage.routes())
+        self._closers.append(twilio_server.close)
+        openai_url = await self.stage.serve(openai_server)
+        twilio_url = await self.stage.serve(twilio_server)
+        await twilio_server.start()
+        values = {
+            **address,
+            **self.planted,
+            "openai.base_url": f"{openai_url}/v1",
+            "openai.ws_url": f"{openai_url.replace('http', 'ws', 1)}/v1",
+            "openai.model": self.column.model,
+            "twilio.base_url": twilio_url,
+            "twilio.number": self.number,
+            **self.definition.settings,
+        }
+        self._values = values
+        if isinstance(self.stage, VirtualStage):
+            for vendor in ("openai", "twilio"):
+                delay = self.choices.delay(f"link/{vendor}/latency", 0, 1, 40)
+                self.stage.network.link("gateway", vendor).latency = delay
+        self.gateway = await self.stage.start_gateway(self.profile, values)
+        self._operator = aiohttp.ClientSession(trust_env=False)
+        self._closers.append(self._operator.close)
+
+    async def close(self) -> None:
+        """Take everything down, whatever state it is in."""
+        for close in reversed(self._closers):
+            await close()
+        await self.stage.close()
+
+    # -- people
+
+    def caller(self) -> Person:
+        """A new person who can call the gateway's number."""
+        return self._person("caller")
+
+    def callee(self) -> Person:
+        """A new person whom the gateway can call."""
+        return self._person("callee")
+
+    def _person(self, party: Literal["caller", "callee"]) -> Person:
+        who = identity(self.choices.seed, f"{party}{len(self.people)}")
+        person = Person(self.twilio.ports, number=who.number, party=party)
+        self.people.append(person)
+        self.twilio.add_phone(person)
+        return person
+
+    async def incoming(self) -> Person:
+        """Somebody calls the gateway's number and is connected."""
+        person = self.caller()
+        person.dial(self.twilio, self.number)
+        await person.connected(within=10)
+        return person
+
+    # -- the gateway's own interface
+
+    async def operate(self, name: str, **fill: str) -> tuple[int, Any]:
+        """Use an operation of the profile; returns the status and the body of the answer (parsed if it is JSON)."""
+        operation = self.profile.operations.get(name)
+        if operation is None:
+            raise AssertionError(f"the profile of {self.profile.name} has no [operations.{name}]")
+        return await self._request(name, operation, {**self._values, **fill})
+
+    async def _request(self, name: str, operation: Operation, values: Mapping[str, str]) -> tuple[int, Any]:
+        def fill(text: str) -> str:
+            return render(text, values, f"operations.{name}", self.profile.folder)
+
+        method, _, path = operation.request.partition(" ")
+        url = self.gateway.url + fill(path)
+        headers = {key: fill(value) for key, value in operation.headers.items()}
+        body = _fill_json(operation.json, fill)
+        connection = f"operator/{name}#{len(self.wire.all('request', channel='gateway.http')) + 1}"
+        self.wire.record(
+            "operator",
+            "gateway",
+            "gateway.http",
+            "request",
+            json.dumps(body) if body is not None else None,
+            connection=connection,
+            meta={"method": method, "url": url},
+        )
+        token = PARTY.set("operator")
+        try:
+            async with self._operator.request(method, url, json=body, headers=headers) as answer:
+                text = await answer.text()
+        finally:
+            PARTY.reset(token)
+        self.wire.record(
+            "gateway",
+            "operator",
+            "gateway.http",
+            "response",
+            text,
+            connection=connection,
+            meta={"status": answer.status, "headers": [(k, v) for k, v in answer.headers.items()]},
+        )
+        try:
+            return answer.status, json.loads(text)
+        except ValueError:
+            return answer.status, text
+
+    async def order_call(self, to: str) -> Call:
+        """Tell the gateway to call `to`; returns the call once Twilio has it. AssertionError when it is refused."""
+        before = len(self.twilio.calls)
+        status, body = await self.operate("call", to=to)
+        assert 200 <= status < 300, f"the gateway refused to place a call: {status} {str(body)[:200]}"
+        assert len(self.twilio.calls) > before, "the gateway accepted the order but created no call at Twilio"
+        return self.twilio.calls[before]
+
+    # -- what the model and the people are waited for
+
+    async def model_hears(self, session: RealtimeSession, phrase: str, *, within: float) -> None:
+        """Wait until the model has recognised `phrase` in what was appended. AssertionError when it has not."""
+        try:
+            async with asyncio.timeout(within):
+                await self.openai.wait_for(lambda: any(h.phrase == phrase and h.complete for h in session.heard))
+        except TimeoutError:
+            heard = [h.phrase if h.complete else f"part of {h.phrase}" for h in session.heard]
+            raise AssertionError(
+                f"the model did not hear {phrase!r} within {within:g} s, but {heard or 'nothing'}"
+            ) from None
+
+    async def session_ends(self, session: RealtimeSession, *, within: float) -> None:
+        """Wait until a realtime session is closed. AssertionError when it stays open."""
+        try:
+            async with asyncio.timeout(within):
+                await self.openai.wait_for(lambda: session.closed is not None)
+        except TimeoutError:
+            raise AssertionError(f"realtime session {session.ordinal} was still open after {within:g} s") from None
+
+    async def ended_or_hears(self, person: Person, phrase: str | None, *, within: float) -> None:
+        """Wait until the call is over, or the person hears `phrase` (None: anything that begins from now on)."""
+        since = len(self.wire) - 1
+        where = (lambda m: m.body == phrase) if phrase is not None else None
+        if person.ended_at is not None:
+            return
+        kinds = ("heard.start", "ended")
+        await self.sees(
+            kinds,
+            within=within,
+            after=self.wire[since],
+            where=lambda m: m.kind == "ended" or where is None or where(m),
+            target=person.party,
+            connection=person.call.name if person.call else "",
+        )
+
+    def sends_raw(self, end: RealtimeSession | Stream, data: str | bytes) -> None:
+        """Let a fake send something that it would never send of its own accord."""
+        self.deliberate.add(data)
+        end.send_raw(data)
+
+    # -- time and the wire
+
+    async def passes(self, seconds: float) -> None:
+        """Let time pass."""
+        await asyncio.sleep(seconds)
+
+    async def sees(
+        self,
+        kind: str | tuple[str, ...],
+        *,
+        within: float,
+        where: Callable[[Message], bool] | None = None,
+        **query: Any,
+    ) -> Message:
+        """Wait for a message on the wire (also one that is there already). AssertionError when it does not come."""
+        found = self.wire.first(kind, where=where, **query)
+        if found is not None:
+            return found
+        kinds = (kind,) if isinstance(kind, str) else kind
+        arrived: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+
+        def look(message: Message) -> None:
+            if arrived.done() or message.kind not in kinds or (where is not None and not where(message)):
+                return
+            if any(getattr(message, key) != value for key, value in query.items() if key not in ("after", "before")):
+                return
+            arrived.set_result(message)
+
+        end = self.wire.watch(look)
+        try:
+            async with asyncio.timeout(within):
+                return await arrived
+        except TimeoutError:
+            said = " ".join(f"{k}={v}" for k, v in query.items() if isinstance(v, str))
+            raise AssertionError(f"no {' or '.join(kinds)} ({said}) within {within:g} s") from None
+        finally:
+            end()
+
+    async def settled(self, within: float = SETTLE_SECONDS) -> list[str]:
+        """Wait until no call and no realtime session is up; returns what is left when time runs out."""
+        deadline = self.clock.now() + within
+        while left := self.left():
+            wait = deadline - self.clock.now()
+            if wait <= 0:
+                return left
+            await self._something_ends(wait)
+        return []
+
+    async def _something_ends(self, within: float) -> None:
+        changed = asyncio.Event()
+        kinds = ("close", "hangup", "ended")
+        end = self.wire.watch(lambda message: changed.set() if message.kind in kinds else None)
+        try:
+            async with asyncio.timeout(min(within, 1.0)):
+                await changed.wait()
+        except TimeoutError:
+            return
+        finally:
+            end()
+
+    def left(self) -> list[str]:
+        """Calls and realtime sessions that are still up."""
+        calls = [f"{call.sid} is {call.status}" for call in self.twilio.calls if not call.status.over]
+        sessions = [f"realtime session {s.ordinal} is open" for s in self.openai.sessions if s.closed is None]
+        return calls + sessions
+
+    def values(self) -> Mapping[str, str]:
+        """The settings that the gateway was given."""
+        return self._values
+
+
+def _noon(day: dt.date) -> float:
+    return dt.datetime(day.year, day.month, day.day, 12, tzinfo=dt.UTC).timestamp()
+
+
+def _fill_json(value: Any, fill: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return fill(value)
+    if isinstance(value, Mapping):
+        return {key: _fill_json(item, fill) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill_json(item, fill) for item in value]
+    return value
+
+
+def run_world(definition: CaseDefinition, request: RunRequest, column: Column, source: Source, seed: int) -> Outcome:
+    """Run one world of a case to its end and judge it. Raises `GatewayNotStartable`."""
+    checks = Checks(registry())
+    trace = request.trace
+    choices = Choices(source, seed=seed, fixed=definition.fixed if trace is None else {})
+    reports: list[tuple[str, str, str]] = []
+    stage: Stage
+    if request.stage == "virtual":
+        stage = VirtualStage(seed=seed, wall=_noon(column.as_of), report=lambda *what: reports.append(what))
+    else:
+        stage = LiveStage()
+    world = PhoneWorld(stage, definition, request, column, choices)
+
+    async def main() -> Outcome:
+        error: str | None = None
+        try:
+            await world.open()
+            try:
+                error = await _play(world, checks)
+                await _wind_down(world, checks)
+            finally:
+                ended = await world.gateway.stop()
+        finally:
+            await world.close()
+        if not ended.clean:
+            checks("LIFE-009", False, f"after the gateway was told to stop: {'; '.join(ended.left)}")
+        for kind, party, what in reports:
+            world.wire.record(party, what, "network", kind)
+        if isinstance(world.gates, OrderedGates):
+            for problem in world.gates.unreached:
+                checks.harness_error(f"the order of the trace could not be kept: {problem}")
+        output = world.gateway.output()
+        evidence = Evidence(
+            world.wire, column, world.planted, output, world.values()["openai.model"], world.clock.now()
+        )
+        for invariant in INVARIANTS:
+            invariant(evidence, checks)
+        return Outcome(
+            definition=definition,
+            column=column,
+            checks=checks,
+            choices=choices,
+            messages=world.wire.messages,
+            order=world.gates.order,
+            seconds=world.clock.now(),
+            digest=world.wire.digest(),
+            stage=stage.name,
+            error=error,
+            output=output,
+        )
+
+    return stage.run(main)
+
+
+async def _play(world: PhoneWorld, checks: Checks) -> str | None:
+    """Tell the story of the case; returns what went wrong on our side, None when nothing did."""
+    try:
+        await world.definition.run(world, checks)
+    except CaseOver:
+        pass
+    except (AssertionError, TimeoutError) as error:
+        checks(world.definition.about, False, str(error) or "the story broke off: it took too long")
+    except GatewayNotStartable:
+        raise
+    except Exception as error:  # our own fault: told as a harness error, never held against the gateway
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        told = f"{type(error).__name__}: {error} (at {Path(where.filename).name}:{where.lineno})"
+        checks.harness_error(told)
+        return told
+    return None
+
+
+async def _wind_down(world: PhoneWorld, checks: Checks) -> None:
+    """Everybody hangs up; nothing may be left."""
+    died = world.gateway.died()
+    if died is not None:
+        checks("LIFE-007", False, f"the gateway is not running any more: {died}")
+    for person in world.people:
+        if person.call is not None:
+            person.hang_up()
+    left = await world.settled()
+    checks("LIFE-009", not left, f"{SETTLE_SECONDS:g} s after the last hang-up: {'; '.join(left)}")

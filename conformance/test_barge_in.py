@@ -1,0 +1,123 @@
+"""Barge-in: the caller speaks while the assistant does."""
+
+from __future__ import annotations
+
+from conformance.assembly import PhoneWorld
+from conformance.playback import heard_of_item, played_ms, truncations
+from harness.suite import Checks, case
+
+TOLERANCE_MS = 300
+GENERATION_IS_OVER = 4.0
+"""Seconds into the long answer after which the model has sent all of it, and only Twilio still plays."""
+
+
+@case(about="TWI-ST-005", claims=["phone.inbound", "phone.barge_in"])
+async def test_interruption_while_only_twilio_is_playing(world: PhoneWorld, check: Checks) -> None:
+    """The model has long sent its answer; the caller interrupts in the middle of it. The assistant falls silent, the
+    model is told how much was heard, and the new question is answered."""
+    caller = await world.incoming()
+    await caller.hears("greeting", within=10)
+    session = await world.openai.wait_session(1)
+    await caller.says("long_story")
+    await caller.starts_hearing("long_answer", within=10)
+    await world.passes(GENERATION_IS_OVER)
+    done = world.wire.last("response.done", source="openai")
+    caller.start_saying("what_time")
+    started = await world.sees("input_audio_buffer.speech_started", source="openai", after=done, within=5)
+    with check.expects("TWI-ST-005"):
+        clear = await world.sees("clear", source="gateway", after=started, within=1)
+    with check.expects("AUD-007"):
+        await caller.stops_hearing(within=5)
+    cut = next(h for h in caller.heard if h.phrase == "long_answer")
+    late = cut.end_ms / 1000 - started.at
+    check("AUD-007", late < 0.3, f"the assistant spoke on for {late * 1000:.0f} ms")
+    with check.expects("AUD-008"):
+        await world.model_hears(session, "what_time", within=6)
+        await caller.hears("its_noon", within=10)
+    told = truncations(world)
+    check("OAI-TU-006", told, "the item that was cut off was not truncated", at=started)
+    for truncate in told:
+        played = played_ms(world, truncate)
+        said = truncate.get("audio_end_ms", 0)
+        check(
+            "OAI-TU-005",
+            played is not None and said <= played + TOLERANCE_MS,
+            f"truncated at {said} ms of an item of which {played or 0:.0f} ms were played",
+            at=truncate,
+        )
+    after = heard_of_item(world, "long_answer", after=clear)
+    check("TWI-ST-006", not after, f"{after:.2f} s of the interrupted item were sent after clear", at=clear)
+
+
+@case(about="TWI-ST-004", claims=["phone.inbound", "phone.barge_in"])
+async def test_interruption_while_the_model_is_still_sending(world: PhoneWorld, check: Checks) -> None:
+    """The caller interrupts at once, while audio still streams in; what comes late is not played."""
+    caller = await world.incoming()
+    await caller.hears("greeting", within=10)
+    session = await world.openai.wait_session(1)
+    await caller.says("long_story")
+    await caller.starts_hearing("long_answer", within=10)
+    asked = world.wire[len(world.wire) - 1]
+    caller.start_saying("what_time")
+    started = await world.sees("input_audio_buffer.speech_started", source="openai", after=asked, within=5)
+    with check.expects("TWI-ST-004"):
+        clear = await world.sees("clear", source="gateway", after=started, within=1)
+    with check.expects("AUD-008"):
+        await world.model_hears(session, "what_time", within=6)
+        await caller.hears("its_noon", within=10)
+    after = heard_of_item(world, "long_answer", after=clear)
+    check("TWI-ST-006", after < 0.25, f"{after:.2f} s of the interrupted item were sent after clear", at=clear)
+    for truncate in truncations(world):
+        played = played_ms(world, truncate)
+        said = truncate.get("audio_end_ms", 0)
+        check(
+            "OAI-TU-005",
+            played is not None and said <= played + TOLERANCE_MS,
+            f"truncated at {said} ms of an item of which {played or 0:.0f} ms were played",
+            at=truncate,
+        )
+
+
+@case(about="TWI-ST-007", claims=["phone.inbound", "phone.barge_in"])
+async def test_two_interruptions_in_a_row(world: PhoneWorld, check: Checks) -> None:
+    """The caller interrupts, and interrupts the next answer as soon as it begins: marks that `clear` gave back count
+    for nothing."""
+    caller = await world.incoming()
+    await caller.hears("greeting", within=10)
+    await caller.says("long_story")
+    await caller.starts_hearing("long_answer", within=10)
+    await world.passes(GENERATION_IS_OVER)
+    await caller.says("long_story")
+    await world.passes(1.0)
+    again = [h for h in caller.heard if h.phrase == "long_answer"]
+    assert again, "the first answer was not cut"
+    await caller.starts_hearing_again("long_answer", within=10)
+    caller.start_saying("what_time")
+    with check.expects("TWI-ST-007"):
+        await caller.hears("its_noon", within=15)
+    for truncate in truncations(world):
+        played = played_ms(world, truncate)
+        said = truncate.get("audio_end_ms", 0)
+        check(
+            "TWI-ST-007",
+            played is not None and said <= played + TOLERANCE_MS,
+            f"truncated at {said} ms of an item of which {played or 0:.0f} ms were played",
+            at=truncate,
+        )
+    errors = world.wire.all(
+        "error", source="openai", where=lambda m: "audio content" in str(m.get("error.message")).lower()
+    )
+    check.none("OAI-TU-005", errors, "a truncation beyond the audio")
+
+
+@case(about="AUD-008", claims=["phone.inbound", "phone.barge_in"])
+async def test_interrupting_the_greeting(world: PhoneWorld, check: Checks) -> None:
+    """The caller does not wait for the greeting to end."""
+    caller = await world.incoming()
+    await caller.starts_hearing("greeting", within=10)
+    await world.passes(0.6)
+    caller.start_saying("what_time")
+    with check.expects("AUD-008"):
+        await caller.hears("its_noon", within=12)
+    greeting = next(h for h in caller.heard if h.phrase == "greeting")
+    check("TWI-ST-004", not greeting.complete, "the greeting was spoken to its end over the caller")

@@ -1,0 +1,138 @@
+"""Adding up: from checks to one verdict for each requirement, each area and the run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from harness.report.model import SEVERITY, Check, Column, Requirement, Results, Verdict, rank
+
+
+class ExitStatus(IntEnum):
+    """What `callproof run` ends with, as far as verdicts decide it."""
+
+    OK = 0
+    FAILURES = 1
+    HARNESS_ERROR = 4
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict | None:
+    """The verdict that counts among several, None of none."""
+    return max(verdicts, key=rank, default=None)
+
+
+@dataclass(slots=True)
+class RequirementSummary:
+    """One requirement over all its checks. `verdict` is None when nothing checked it."""
+
+    requirement: Requirement
+    verdict: Verdict | None = None
+    counts: Counter[Verdict] = field(default_factory=Counter)
+    columns: dict[Column, Verdict] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+
+    def add(self, check: Check) -> None:
+        """Count one more check."""
+        verdict, column = check.verdict, Column(check.model, check.dialect)
+        self.checks.append(check)
+        self.counts[verdict] += 1
+        if self.verdict is None or rank(verdict) > rank(self.verdict):
+            self.verdict = verdict
+        before = self.columns.get(column)
+        if before is None or rank(verdict) > rank(before):
+            self.columns[column] = verdict
+
+    def with_verdict(self, *verdicts: Verdict) -> list[Check]:
+        """The checks that ended in one of `verdicts`, in the order in which they were made."""
+        return [check for check in self.checks if check.verdict in verdicts]
+
+
+@dataclass(slots=True)
+class AreaSummary:
+    """One area: its requirements, and how many of them ended in which verdict (None: not checked)."""
+
+    name: str
+    requirements: list[RequirementSummary] = field(default_factory=list)
+    counts: Counter[Verdict | None] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class Summary:
+    """A run added up. `counts` counts requirements by their worst verdict, `checks` counts single checks."""
+
+    requirements: list[RequirementSummary]
+    areas: list[AreaSummary]
+    columns: list[Column]
+    counts: Counter[Verdict | None]
+    checks: Counter[Verdict]
+    errors: int
+    """Worlds in which the harness or a fake went wrong."""
+
+    @property
+    def judged(self) -> int:
+        """How many requirements got a verdict on the gateway: pass, warn or fail."""
+        return sum(self.counts[verdict] for verdict in (Verdict.PASS, Verdict.WARN, Verdict.FAIL))
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """The exit status that these results ask for.
+
+        A harness error comes before failures (it may hide some); so does a run that checked nothing.
+        """
+        if self.checks[Verdict.HARNESS_ERROR] or self.errors or not self.checks.total():
+            return ExitStatus.HARNESS_ERROR
+        return ExitStatus.FAILURES if self.checks[Verdict.FAIL] else ExitStatus.OK
+
+    def having(self, *verdicts: Verdict) -> list[RequirementSummary]:
+        """The requirements whose worst verdict is one of `verdicts`: worst first, then in the order of the registry."""
+        found = [entry for entry in self.requirements if entry.verdict in verdicts]
+        return sorted(found, key=lambda entry: -rank(entry.verdict) if entry.verdict else 0)
+
+    @property
+    def headline(self) -> str:
+        """The outcome as the second half of a sentence that begins with the gateway's name."""
+        harness, failed = self.counts[Verdict.HARNESS_ERROR], self.counts[Verdict.FAIL]
+        if not self.checks.total():
+            return "was not checked at all"
+        if harness or self.errors:
+            places = [f"on {_many(harness, 'requirement')}"] if harness else []
+            places += [f"in {_many(self.errors, 'world')}"] if self.errors else []
+            tail = f"; it fails {failed} of {self.judged}" if failed else ""
+            return f"could not be judged {' and '.join(places)}: the harness went wrong{tail}"
+        if failed:
+            return f"fails {failed} of {_many(self.judged, 'requirement')}"
+        if self.counts[Verdict.WARN]:
+            warnings = _many(self.counts[Verdict.WARN], "warning")
+            return f"meets every MUST of {_many(self.judged, 'requirement')}, with {warnings}"
+        return f"meets all {_many(self.judged, 'requirement')}"
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def summarise(results: Results) -> Summary:
+    """Add up a run, in one pass over its checks.
+
+    Requirements and areas keep the order of the registry, models the order of `Results.models`.
+    """
+    entries = {requirement.id: RequirementSummary(requirement) for requirement in results.requirements}
+    for check in results.checks:
+        entries[check.requirement].add(check)
+    order = {model: place for place, model in enumerate(results.models)}
+    seen = dict.fromkeys(column for entry in entries.values() for column in entry.columns)
+    columns = sorted(seen, key=lambda column: (order.get(column.model, len(order)), column))
+    areas: dict[str, AreaSummary] = {}
+    for entry in entries.values():
+        area = areas.setdefault(entry.requirement.area, AreaSummary(entry.requirement.area))
+        area.requirements.append(entry)
+        area.counts[entry.verdict] += 1
+    counts: Counter[Verdict | None] = Counter()
+    checks: Counter[Verdict] = Counter(dict.fromkeys(SEVERITY, 0))
+    for entry in entries.values():
+        counts[entry.verdict] += 1
+        checks.update(entry.counts)
+    errors = sum(world.error is not None for world in results.worlds)
+    return Summary(list(entries.values()), list(areas.values()), columns, counts, checks, errors)

@@ -1,0 +1,5 @@
+"""A compact, correct voice gateway: Twilio Media Streams on one side, OpenAI Realtime on the other.
+
+It is a model of how to do it, and the gateway that the conformance suite is proven with. `app.main` serves it; it is
+built from pieces that can be replaced one by one (`gateway.Gateway` names them as class attributes).
+"""

@@ -1,0 +1,161 @@
+"""The configuration: a TOML file and environment variables (which win), all checked at the start."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+_ABSENT = object()
+
+
+class ConfigError(ValueError):
+    """The configuration is wrong; the text names every wrong key and what to write instead."""
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    return value
+
+
+def _secret(value: object) -> str:
+    text = _text(value)
+    if not text or text.split() != [text]:
+        raise ValueError("must be one word without spaces")
+    return text
+
+
+def _number(low: int, high: int) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        if isinstance(value, str) and value.strip().isdecimal():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return value
+
+    return check
+
+
+def _matching(pattern: str, meaning: str) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if not re.fullmatch(pattern, text := _text(value)):
+            raise ValueError(f"must be {meaning}")
+        return text
+
+    return check
+
+
+def _url(value: object) -> str:
+    text = _text(value)
+    parts = urlsplit(text)
+    plain = not (parts.query or parts.fragment or parts.username or parts.password)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+        raise ValueError("must be a URL such as https://gateway.example.com, without user, query or fragment")
+    return text.rstrip("/")
+
+
+def _setting(key: str, env: str, check: Callable[[object], Any], default: Any = _ABSENT, secret: bool = False) -> Any:
+    """A field of Config: its key in the TOML file, its environment variable, its check, its default."""
+    metadata = {"key": key, "env": env, "check": check, "default": default, "secret": secret}
+    # Not passed on as the field's default: a Config made by hand (in tests) has to be complete.
+    return field(metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What the gateway needs to know. URLs have no trailing slash; `port` 0 means any free port."""
+
+    host: str = _setting("gateway.host", "GATEWAY_HOST", _secret, "127.0.0.1")
+    port: int = _setting("gateway.port", "GATEWAY_PORT", _number(0, 65535), 8080)
+    public_url: str = _setting("gateway.public_url", "GATEWAY_PUBLIC_URL", _url)
+    token: str = _setting("gateway.token", "GATEWAY_TOKEN", _secret, secret=True)
+    greeting: str = _setting("gateway.greeting", "GATEWAY_GREETING", _text, "Hello, how can I help you?")
+    max_call_seconds: int = _setting("gateway.max_call_seconds", "GATEWAY_MAX_CALL_SECONDS", _number(1, 86400), 3300)
+    openai_api_key: str = _setting("openai.api_key", "OPENAI_API_KEY", _secret, secret=True)
+    openai_base_url: str = _setting("openai.base_url", "OPENAI_BASE_URL", _url, "https://api.openai.com/v1")
+    openai_model: str = _setting("openai.model", "OPENAI_MODEL", _secret, "gpt-realtime-2")
+    openai_api: str = _setting("openai.api", "OPENAI_API", _matching("auto|beta|ga", "auto, beta or ga"), "auto")
+    openai_voice: str = _setting("openai.voice", "OPENAI_VOICE", _secret, "alloy")
+    openai_instructions: str = _setting(
+        "openai.instructions",
+        "OPENAI_INSTRUCTIONS",
+        _text,
+        "You are a friendly assistant on the telephone. Keep answers short.",
+    )
+    twilio_account_sid: str = _setting(
+        "twilio.account_sid", "TWILIO_ACCOUNT_SID", _matching("AC[0-9a-fA-F]{32}", "AC and 32 hex digits")
+    )
+    twilio_auth_token: str = _setting("twilio.auth_token", "TWILIO_AUTH_TOKEN", _secret, secret=True)
+    twilio_base_url: str = _setting("twilio.base_url", "TWILIO_BASE_URL", _url, "https://api.twilio.com")
+    twilio_number: str = _setting(
+        "twilio.number", "TWILIO_NUMBER", _matching(r"\+[1-9]\d{1,14}", "a number such as +15005550006 (E.164)")
+    )
+
+    def secrets(self) -> tuple[str, ...]:
+        """The values that must never be seen outside."""
+        return tuple(getattr(self, each.name) for each in fields(self) if each.metadata["secret"])
+
+    @property
+    def stream_url(self) -> str:
+        """The WebSocket address that Twilio is told to connect to."""
+        return "ws" + self.public_url.removeprefix("http") + "/twilio/stream"
+
+
+def load(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
+    """Read the command line, the TOML file that it (or GATEWAY_CONFIG) names, and `environ`.
+
+    Raises ConfigError with one line for each thing that is wrong.
+    """
+    parser = argparse.ArgumentParser(prog="reference_impl", description="A voice gateway: Twilio to OpenAI Realtime.")
+    parser.add_argument("--config", metavar="FILE", help="TOML file; also GATEWAY_CONFIG")
+    name = parser.parse_args(argv).config or environ.get("GATEWAY_CONFIG")
+    written = _flatten(_read(Path(name))) if name else {}
+    known = {each.metadata["key"]: each for each in fields(Config)}
+    wrong = [
+        f"{key}: unknown key in {name}; the keys are {', '.join(sorted(known))}" for key in written if key not in known
+    ]
+    values: dict[str, Any] = {}
+    for key, each in known.items():
+        try:
+            values[each.name] = _value(each, written, environ)
+        except ValueError as error:
+            wrong.append(f"{key} (environment: {each.metadata['env']}): {error}")
+    if wrong:
+        raise ConfigError("the configuration is wrong:\n  " + "\n  ".join(wrong))
+    return Config(**values)
+
+
+def _value(each: Field[Any], written: Mapping[str, object], environ: Mapping[str, str]) -> Any:
+    about = each.metadata
+    given = environ.get(about["env"], written.get(about["key"], about["default"]))
+    if given is _ABSENT:
+        raise ValueError("is missing; set one of the two")
+    try:
+        return about["check"](given)
+    except ValueError as error:
+        raise ValueError(f"{error}, not {'the value given' if about['secret'] else repr(given)}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration file {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"the configuration file {path} is not valid TOML: {error}") from None
+
+
+def _flatten(document: Mapping[str, Any]) -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for section, content in document.items():
+        if isinstance(content, dict):
+            flat.update({f"{section}.{key}": value for key, value in content.items()})
+        else:
+            flat[section] = content
+    return flat

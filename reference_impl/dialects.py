@@ -1,0 +1,117 @@
+"""The two dialects of OpenAI Realtime: what differs between `beta` and `ga` is here and nowhere else.
+
+Audio is G.711 mu-law, 8000 Hz, on both sides of the gateway, so that no sample is ever converted.
+Source: OpenAI docs, Realtime guide and "Beta to GA migration".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+from urllib.parse import urlencode
+
+from reference_impl.config import Config
+
+LEGACY_MODELS = "gpt-4o*-realtime-preview*"  # the only models that a beta upstream serves and GA does not
+TURN_DETECTION = {"type": "server_vad", "create_response": True, "interrupt_response": True}
+
+
+class Dialect:
+    """How to speak to one generation of the API. Subclasses say what is different."""
+
+    name: str
+    audio_delta: str  # event types
+    audio_done: str
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def url(self) -> str:
+        """The WebSocket address of a session."""
+        base = "ws" + self.config.openai_base_url.removeprefix("http")
+        return f"{base}/realtime?{urlencode({'model': self.config.openai_model})}"
+
+    def headers(self) -> dict[str, str]:
+        """The headers of the upgrade."""
+        return {"Authorization": f"Bearer {self.config.openai_api_key}"}
+
+    def session(self, tools: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """The `session` of `session.update`."""
+        raise NotImplementedError
+
+    def turn_detection(self, session: dict[str, Any]) -> dict[str, Any]:
+        """The turn detection in force, out of the `session` of `session.updated`."""
+        raise NotImplementedError
+
+    def session_update(self, tools: Sequence[dict[str, Any]]) -> str:
+        """The `session.update` event."""
+        return json.dumps({"type": "session.update", "event_id": "session", "session": self.session(tools)})
+
+
+class Ga(Dialect):
+    """The API as it is: no `OpenAI-Beta` header, a session with a `type`, audio settings in `audio`."""
+
+    name = "ga"
+    audio_delta = "response.output_audio.delta"
+    audio_done = "response.output_audio.done"
+
+    def session(self, tools: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """See Dialect."""
+        return {
+            "type": "realtime",
+            "output_modalities": ["audio"],
+            "instructions": self.config.openai_instructions,
+            "audio": {
+                "input": {
+                    "format": {"type": "audio/pcmu"},
+                    "transcription": {"model": "gpt-4o-mini-transcribe"},
+                    "turn_detection": TURN_DETECTION,
+                },
+                "output": {"format": {"type": "audio/pcmu"}, "voice": self.config.openai_voice},
+            },
+            "tools": list(tools),
+            "tool_choice": "auto",
+        }
+
+    def turn_detection(self, session: dict[str, Any]) -> dict[str, Any]:
+        """See Dialect."""
+        return session.get("audio", {}).get("input", {}).get("turn_detection") or {}
+
+
+class Beta(Dialect):
+    """The API as it was: the header `OpenAI-Beta: realtime=v1` and a flat session."""
+
+    name = "beta"
+    audio_delta = "response.audio.delta"
+    audio_done = "response.audio.done"
+
+    def headers(self) -> dict[str, str]:
+        """See Dialect."""
+        return {**super().headers(), "OpenAI-Beta": "realtime=v1"}
+
+    def session(self, tools: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """See Dialect."""
+        return {
+            "modalities": ["text", "audio"],
+            "instructions": self.config.openai_instructions,
+            "voice": self.config.openai_voice,
+            "input_audio_format": "g711_ulaw",
+            "output_audio_format": "g711_ulaw",
+            "input_audio_transcription": {"model": "whisper-1"},
+            "turn_detection": TURN_DETECTION,
+            "tools": list(tools),
+            "tool_choice": "auto",
+        }
+
+    def turn_detection(self, session: dict[str, Any]) -> dict[str, Any]:
+        """See Dialect."""
+        return session.get("turn_detection") or {}
+
+
+def dialect_for(config: Config) -> Dialect:
+    """The dialect that the configuration asks for; with `auto`, what the model speaks."""
+    legacy = fnmatchcase(config.openai_model, LEGACY_MODELS)
+    beta = config.openai_api == "beta" or (config.openai_api == "auto" and legacy)
+    return Beta(config) if beta else Ga(config)
