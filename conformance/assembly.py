@@ -437,7 +437,13 @@ def run_world(definition: CaseDefinition, request: RunRequest, column: Column, s
                 checks.harness_error(f"the order of the trace could not be kept: {problem}")
         output = world.gateway.output()
         evidence = Evidence(
-            world.wire, column, world.planted, output, world.values()["openai.model"], world.clock.now()
+            wire=world.wire,
+            column=column,
+            planted=world.planted,
+            output=output,
+            configured_model=world.values()["openai.model"],
+            ended=world.clock.now(),
+            deliberate=world.deliberate,
         )
         for invariant in INVARIANTS:
             invariant(evidence, checks)

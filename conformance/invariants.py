@@ -323,7 +323,8 @@ def creates_are_right(evidence: Evidence, check: Checks) -> None:
         ):
             continue
         answer = wire.first("response", connection=request.connection, after=request)
-        if answer is not None and not answer.meta.get("fault"):
+        magic = request.form.get("To", "").startswith("+1500555")  # Twilio's numbers that fail by agreement
+        if answer is not None and not magic:
             check("TWI-REST-001", answer.status == 201, f"refused: {answer.status} {answer.text[:200]}", at=request)
         pairs = [part.partition("=")[2] for part in request.text.split("&") if part.startswith("StatusCallbackEvent=")]
         if pairs:

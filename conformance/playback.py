@@ -6,10 +6,13 @@ import base64
 from typing import TYPE_CHECKING
 
 from conformance.listening import AUDIO_DELTAS
+from fakes.audio import PHRASES, Listener
 from harness.wire import Message
 
 if TYPE_CHECKING:
     from conformance.assembly import PhoneWorld
+
+TRANSCRIPT_DELTAS = ("response.output_audio_transcript.delta", "response.audio_transcript.delta")
 
 
 def truncations(world: PhoneWorld) -> list[Message]:
@@ -18,12 +21,10 @@ def truncations(world: PhoneWorld) -> list[Message]:
 
 
 def phrase_of_item(world: PhoneWorld, item: str) -> str | None:
-    """Which phrase an assistant item says."""
-    for session in world.openai.sessions:
-        phrase = session.phrase_of(item)
-        if phrase is not None:
-            return phrase
-    return None
+    """Which phrase an assistant item says, by what has been sent of its transcript."""
+    deltas = world.wire.all(TRANSCRIPT_DELTAS, source="openai", where=lambda m: m.get("item_id") == item)
+    said = "".join(str(delta.get("delta")) for delta in deltas).strip()
+    return next((name for name, phrase in PHRASES.items() if said and phrase.text.startswith(said)), None)
 
 
 def played_ms(world: PhoneWorld, truncate: Message) -> float | None:
@@ -52,15 +53,9 @@ def played_ms(world: PhoneWorld, truncate: Message) -> float | None:
 
 
 def heard_of_item(world: PhoneWorld, phrase: str, *, after: Message) -> float:
-    """Seconds of the deltas of `phrase` that the gateway sent on to Twilio after `after`."""
-    wanted: set[str] = set()
-    for delta in world.wire.all(AUDIO_DELTAS, source="openai"):
-        if phrase_of_item(world, str(delta.get("item_id"))) == phrase:
-            wanted.add(str(delta.get("delta")))
-    stock = b"".join(base64.b64decode(text) for text in wanted)
-    sent = 0
-    for media in world.wire.all("media", source="gateway", after=after):
-        payload = base64.b64decode(media.get("media.payload"))
-        if payload[:160].strip(b"\xff") and payload[:160] in stock:
-            sent += len(payload)
-    return sent / 8000
+    """Seconds of `phrase` that are recognised in what the gateway sent to Twilio after `after`."""
+    listener = Listener("pcmu", 8000)
+    for media in world.wire.all("media", source="gateway", connection=after.connection, after=after):
+        listener.feed(base64.b64decode(media.get("media.payload")))
+    listener.flush()
+    return sum(heard.heard_ms for heard in listener.heard if heard.phrase == phrase) / 1000

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 from conformance.assembly import PhoneWorld
 from fakes.people.person import Person
 from harness.suite import Checks, case
 
 BIG = 8 * 1024 * 1024
+
+
+def _event(sid: str, kind: str, **fields: str) -> str:
+    return json.dumps({"event": kind, "sequenceNumber": "9", "streamSid": sid, kind: fields})
 
 
 async def still_answers(caller: Person, check: Checks, rule: str) -> None:
@@ -26,8 +32,7 @@ async def test_malformed_and_binary_frames_on_the_stream(world: PhoneWorld, chec
         world.sends_raw(stream, raw)
     world.sends_raw(
         stream,
-        '{"event":"media","sequenceNumber":"9","streamSid":"%s","media":'
-        '{"track":"inbound","chunk":"9","timestamp":"9","payload":"***"}}' % stream.sid,
+        _event(stream.sid, "media", track="inbound", chunk="9", timestamp="9", payload="***"),
     )
     await world.passes(0.5)
     await still_answers(caller, check, "ROB-001")
@@ -39,12 +44,8 @@ async def test_unknown_events_and_fields_on_the_stream(world: PhoneWorld, check:
     caller = await world.incoming()
     await caller.hears("greeting", within=10)
     stream = world.twilio.calls[0].streams[0]
-    world.sends_raw(stream, '{"event":"weather","streamSid":"%s","weather":{"sky":"blue"}}' % stream.sid)
-    world.sends_raw(
-        stream,
-        '{"event":"mark","streamSid":"%s","sequenceNumber":"7","mark":{"name":"never-sent","colour":"red"},"new":1}'
-        % stream.sid,
-    )
+    world.sends_raw(stream, _event(stream.sid, "weather", sky="blue"))
+    world.sends_raw(stream, _event(stream.sid, "mark", name="never-sent", colour="red"))
     await world.passes(0.5)
     await still_answers(caller, check, "ROB-002")
 
@@ -57,7 +58,7 @@ async def test_an_oversized_frame_harms_no_other_call(world: PhoneWorld, check: 
     await second.hears("greeting", within=10)
     stream = first.call.streams[0] if first.call is not None else None
     assert stream is not None
-    world.sends_raw(stream, '{"event":"media","streamSid":"%s","media":{"payload":"%s"}}' % (stream.sid, "/" * BIG))
+    world.sends_raw(stream, _event(stream.sid, "media", payload="/" * BIG))
     await world.passes(1)
     await still_answers(second, check, "ROB-003")
     third = await world.incoming()
@@ -103,13 +104,13 @@ async def test_malformed_and_binary_frames_from_the_model(world: PhoneWorld, che
         await again.hears("greeting", within=10)
 
 
-@case(about="LIFE-008", claims=["phone.inbound"])
+@case(about="LIFE-008", claims=["phone.inbound"], knobs={"twilio.stream_replacement": False})
 async def test_a_stream_that_is_lost_without_a_stop(world: PhoneWorld, check: Checks) -> None:
     """The stream's connection is reset; the session ends like after a hang-up, and the next call works."""
     caller = await world.incoming()
     await caller.hears("greeting", within=10)
     session = await world.openai.wait_session(1)
-    world.twilio.calls[0].streams[0].abort()
+    world.twilio.calls[0].streams[0].lose()
     with check.expects("LIFE-008"):
         await world.session_ends(session, within=10)
     if caller.is_connected:

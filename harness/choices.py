@@ -48,9 +48,10 @@ class Source(Protocol):
 
 
 def fraction(seed: int, point: str) -> float:
-    """A number from 0 to 1 that follows from the seed and the point, and from nothing else."""
+    """A number from 0 up to but not including 1 that follows from the seed and the point, and from nothing else."""
     digest = hashlib.blake2b(point.encode(), digest_size=8, key=str(seed).encode()).digest()
-    return int.from_bytes(digest) / 2**64
+    # The 53 bits that a float holds exactly: all 64 could round up to 1.
+    return (int.from_bytes(digest) >> 11) / 2**53
 
 
 class Typical:
@@ -115,8 +116,9 @@ class Replayed:
 class Exhaustive:
     """Every combination of a few values per domain, one run after the other.
 
-    Use: `for source in Exhaustive().runs(): ...run a world with it...`. A domain offers its typical value and its ends
-    (`grain` many values at most). Depth first: the last point that was asked for moves first.
+    Use: `for source in Exhaustive().runs(): ...run a world with it...`. A domain of at most `grain` values offers all
+    of them; a larger one its typical value, its ends, and values spread evenly between them. Depth first: the last
+    point that was asked for moves first.
     """
 
     name = "exhaustive"
@@ -146,11 +148,19 @@ class Exhaustive:
         if self._depth < len(self._path) and self._path[self._depth][0] == point:
             _, values, index = self._path[self._depth]
         else:
-            values, index = list(dict.fromkeys((domain.typical, domain.low, domain.high)))[: self.grain], 0
+            values, index = self._offered(domain), 0
             del self._path[self._depth :]
             self._path.append((point, values, index))
         self._depth += 1
         return values[index]
+
+    def _offered(self, domain: Domain) -> list[int]:
+        steps = max(self.grain - 1, 1)
+        if domain.high - domain.low < self.grain:
+            spread = list(range(domain.low, domain.high + 1))
+        else:
+            spread = [domain.low + (domain.high - domain.low) * step // steps for step in range(1, steps)]
+        return list(dict.fromkeys((domain.typical, domain.low, domain.high, *spread)))[: self.grain]
 
 
 @dataclass(slots=True)
@@ -169,12 +179,10 @@ class Choices:
     seed: int = 0
     fixed: Mapping[str, int] = field(default_factory=dict)
     made: dict[str, Made] = field(default_factory=dict)
-    _globs: list[tuple[re.Pattern[str], int]] = field(default_factory=list)
+    _globs: dict[str, re.Pattern[str]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._globs = [
-            (re.compile(fnmatch.translate(point)), value) for point, value in self.fixed.items() if "*" in point
-        ]
+        self._globs = {point: re.compile(fnmatch.translate(point)) for point in self.fixed if "*" in point}
 
     def pick(self, point: str, domain: Domain) -> int:
         """The value at `point`: made once in a run, and remembered."""
@@ -189,15 +197,15 @@ class Choices:
     def _fixed_value(self, point: str) -> int | None:
         if point in self.fixed:
             return self.fixed[point]
-        for pattern, value in self._globs:
+        for glob, pattern in self._globs.items():
             if pattern.match(point):
-                return value
+                return self.fixed[glob]
         return None
 
     def unused(self) -> list[str]:
         """Fixed points that the run never asked for: a case that fixes them does not do what it says."""
-        names = [point for point in self.fixed if "*" not in point and point not in self.made]
-        return names + [p.pattern for p, _ in self._globs if not any(p.match(point) for point in self.made)]
+        names = [point for point in self.fixed if point not in self._globs and point not in self.made]
+        return names + [glob for glob, p in self._globs.items() if not any(p.match(point) for point in self.made)]
 
     def values(self) -> dict[str, int]:
         """Point to value, in the order in which they were asked for."""
@@ -214,17 +222,18 @@ class Choices:
         return self.pick(point, Domain(low, typical, high))
 
     def one_of(self, point: str, options: Sequence[T]) -> T:
-        """One of `options`, the first being the typical one."""
-        return options[self.pick(point, Domain(0, 0, len(options) - 1))]
+        """One of `options`, the first being the typical one. Raises `ValueError` for a fixed one that is not there."""
+        domain = Domain(0, 0, len(options) - 1)
+        value = self.pick(point, domain)
+        if value not in domain:
+            raise ValueError(f"{point} is fixed to option {value}; there are 0 to {domain.high}: {list(options)}")
+        return options[value]
 
     def flag(self, point: str, chance: float) -> bool:
-        """Yes or no; with a chance of 0 or 1 there is nothing to choose."""
-        if chance <= 0 and point not in self.fixed and not self._globs:
-            return False
-        if chance >= 1:
-            return True
-        domain = Domain(0, 0, 1 if chance > 0 else 0, chance)
-        return bool(self.pick(point, domain))
+        """Yes or no; with a chance of 0 or 1 there is nothing to choose, unless the point is fixed."""
+        if (chance <= 0 or chance >= 1) and self._fixed_value(point) is None:
+            return chance >= 1
+        return bool(self.pick(point, Domain(0, 0, 1, chance)))
 
     def token(self, point: str, length: int) -> str:
         """Hex digits that follow from the seed and the point; no choice, so not part of a trace."""

@@ -15,10 +15,6 @@ Step = tuple[str, str]
 """`("start" | "end", point)`."""
 
 
-class OrderNotReached(RuntimeError):
-    """A replay waited for a delivery that did not come: the gateway behaves differently here."""
-
-
 class Gates:
     """Lets every delivery through at once, and writes down the order."""
 
@@ -41,13 +37,17 @@ class Gates:
 
 
 class OrderedGates(Gates):
-    """Enforces the order of a trace. `patience` is how long, in seconds, a delivery waits for those before it."""
+    """Enforces the order of a trace. `patience` is how long, in seconds, a delivery waits for those before it.
+
+    What was waited for in vain is listed in `unreached`, and nobody waits for it again.
+    """
 
     def __init__(self, wanted: Sequence[Step], patience: float = 10.0) -> None:
         super().__init__()
-        self._wanted = [tuple(step) for step in wanted]
+        self._wanted: list[Step] = [(what, point) for what, point in wanted]
         self._patience = patience
         self._happened: set[Step] = set()
+        self._given_up: set[Step] = set()
         self._changed = asyncio.Event()
         self.unreached: list[str] = []
 
@@ -69,7 +69,7 @@ class OrderedGates(Gates):
         before = set(self._wanted[: self._wanted.index(step)])
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience
-        while missing := before - self._happened:
+        while missing := before - self._happened - self._given_up:
             self._changed.clear()
             try:
                 async with asyncio.timeout_at(deadline):
@@ -77,4 +77,6 @@ class OrderedGates(Gates):
             except TimeoutError:
                 names = ", ".join(sorted(f"{what} of {name}" for what, name in missing))
                 self.unreached.append(f"{point} went ahead after {self._patience:g} s without {names}")
+                self._given_up |= missing
+                self._changed.set()
                 return

@@ -175,7 +175,7 @@ class Profile:
             value, where = fill.get(name, ""), target
             if isinstance(target, Mapping):
                 value = render(str(target.get("value", "{" + name + "}")), fill, f"settings.{name}", self.folder)
-                where = f"${target['env']}" if "env" in target else str(target["arg"])
+                where = f"${target['env']}" if "env" in target else target["arg"]
             if where.startswith("$"):
                 environment[where[1:]] = value
             else:
@@ -195,14 +195,16 @@ def render(template: str, values: Mapping[str, str], key: str, folder: Path) -> 
     """Replace `{name}` by its value; `{{` and `}}` stand for braces."""
 
     def one(match: re.Match[str]) -> str:
-        name = match.group(1)
+        if match.group(1) or match.group(2):
+            return match.group()[0]
+        name = match.group(3)
         if name not in values:
             near = difflib.get_close_matches(name, values, 1)
             hint = f"; did you mean {{{near[0]}}}?" if near else f"; there are: {', '.join(sorted(values))}"
             raise ProfileError(f"{folder / 'profile.toml'}: {key}: nothing is called {{{name}}}{hint}")
         return values[name]
 
-    return re.sub(r"(?<!\{)\{([A-Za-z_][\w.]*)\}(?!\})", one, template).replace("{{", "{").replace("}}", "}")
+    return re.sub(r"(\{\{)|(\}\})|\{([A-Za-z_][\w.]*)\}", one, template)
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -218,6 +220,8 @@ def flatten(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
 
 
 def _nearest(word: str, words: Sequence[str]) -> str:
+    if not words:
+        return "; there is none at all"
     near = difflib.get_close_matches(word, words, 1)
     return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(words))}"
 
@@ -227,7 +231,7 @@ def load_profile(folder: Path) -> Profile:
     file = folder / "profile.toml"
     try:
         data = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ProfileError(f"{file} does not exist: a profile is a folder with a profile.toml in it") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProfileError(f"{file} is not valid TOML: {error}") from None
@@ -238,8 +242,7 @@ def load_profile(folder: Path) -> Profile:
     for name, target in flatten(read.settings):
         if name not in VOCABULARY:
             raise ProfileError(f"{file}: settings.{name}: no setting is called that{_nearest(name, list(VOCABULARY))}")
-        plain = isinstance(target, str) and target.startswith(("$", "-"))
-        if not plain and not (isinstance(target, Mapping) and target.keys() <= {"env", "arg", "value"}):
+        if not _is_target(target):
             raise ProfileError(
                 f'{file}: settings.{name}: write "$NAME" for an environment variable, "--name" for an argument, or '
                 f'{{ env = "NAME", value = "..." }}, not {target!r}'
@@ -261,6 +264,17 @@ def load_profile(folder: Path) -> Profile:
         raise ProfileError(f"{file}: gateway: say how to start it: `command` (live stage), `python` (virtual stage)")
     if read.gateway.python is not None and not re.fullmatch(r"[\w.]+:\w+", read.gateway.python):
         raise ProfileError(f'{file}: gateway.python: write "module:callable", not {read.gateway.python!r}')
+    for key, path in (
+        ("gateway.ready.http", read.gateway.ready.http),
+        ("webhooks.voice", read.webhooks.voice),
+        ("webhooks.status", read.webhooks.status),
+    ):
+        if path is not None and not path.startswith("/"):
+            raise ProfileError(f'{file}: {key}: write a path that begins with "/", not {path!r}')
+    try:
+        re.compile(read.gateway.ready.log or "")
+    except re.error as error:
+        raise ProfileError(f"{file}: gateway.ready.log is not a regular expression: {error}") from None
     if "phone.outbound" in read.claims.features and "call" not in read.operations:
         raise ProfileError(f"{file}: claims.features has phone.outbound, so [operations.call] has to say how to do it")
     return Profile(
@@ -277,9 +291,21 @@ def load_profile(folder: Path) -> Profile:
 OPERATIONS = ["call", "hangup", "health"]
 
 
+def _is_target(target: Any) -> bool:
+    """Whether this says where a gateway reads a setting."""
+    if isinstance(target, str):
+        return re.fullmatch(r"\$\w+|-\S+", target) is not None
+    if not isinstance(target, Mapping) or not target.keys() <= {"env", "arg", "value"}:
+        return False
+    env, arg = target.get("env"), target.get("arg")
+    if env is not None:
+        return arg is None and isinstance(env, str) and re.fullmatch(r"\w+", env) is not None
+    return isinstance(arg, str) and arg.startswith("-")
+
+
 def _explain(error: str) -> str:
     """msgspec's message with the nearest valid key where a key is unknown."""
-    match = re.search(r"unknown field `(\w+)`(?: - at `\$\.?([^`]*)`)?", error)
+    match = re.search(r"unknown field `([^`]+)`(?: - at `\$\.?([^`]*)`)?", error)
     if not match:
         return error
     field_name, path = match.group(1), match.group(2) or ""

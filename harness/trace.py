@@ -63,8 +63,10 @@ def load_trace(path: Path) -> Trace:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.json")], 1)
         hint = f"; did you mean {path.parent / near[0]}?" if near else ""
         raise TraceError(f"there is no trace file {path}{hint}") from None
-    except (msgspec.DecodeError, IsADirectoryError) as error:
+    except msgspec.DecodeError as error:
         raise TraceError(f"{path} is not a trace: it is no JSON file ({error})") from None
+    except OSError as error:
+        raise TraceError(f"{path} cannot be read as a trace: {error.strerror}") from None
     if not isinstance(data, dict) or "format" not in data or "choices" not in data:
         raise TraceError(f"{path} is not a trace: a trace is an object with `format` and `choices`")
     if data["format"] != FORMAT:

@@ -14,12 +14,16 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
 
 from harness.profile import Profile
 from harness.stage import Ended, GatewayNotStartable
+
+KILL_SECONDS = 2.0
+"""How long a killed process gets to be gone."""
 
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -58,6 +62,7 @@ class GatewayProcess:
         self._process: asyncio.subprocess.Process
         self._output = bytearray()
         self._reader: asyncio.Task[None]
+        self._ended: asyncio.Task[int]
         self._printed = asyncio.Event()
 
     async def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -79,6 +84,7 @@ class GatewayProcess:
                 f"gateway.command in {self._profile.folder / 'profile.toml'}"
             ) from None
         self._reader = asyncio.create_task(self._read(), name="gateway output")
+        self._ended = asyncio.create_task(self._process.wait(), name="gateway ends")
         ready = self._profile.gateway.ready
         try:
             async with asyncio.timeout(ready.timeout):
@@ -89,7 +95,7 @@ class GatewayProcess:
                 f"gateway {self._profile.name} was not ready within {ready.timeout:g} s (waited for "
                 f"{_name(self._profile)}){self.tail()}"
             ) from None
-        except GatewayNotStartable:
+        except BaseException:
             await self.stop()
             raise
 
@@ -102,20 +108,18 @@ class GatewayProcess:
 
     async def _until_ready(self) -> None:
         ready = self._profile.gateway.ready
-        exited = asyncio.create_task(self._process.wait())
+        probe = asyncio.create_task(self._probe(ready.log, ready.http))
         try:
-            probe = asyncio.create_task(self._probe(ready.log, ready.http))
-            await asyncio.wait({exited, probe}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({self._ended, probe}, return_when=asyncio.FIRST_COMPLETED)
             if not probe.done():
-                probe.cancel()
-                await self._reader
+                await self._kill()
                 raise GatewayNotStartable(
                     f"gateway {self._profile.name} died at its start with exit status {self._process.returncode}"
                     f"{self.tail()}"
                 )
             probe.result()
         finally:
-            exited.cancel()
+            probe.cancel()
 
     async def _probe(self, log: str | None, http: str | None) -> None:
         if log is not None:
@@ -132,7 +136,7 @@ class GatewayProcess:
                         _, writer = await asyncio.open_connection("127.0.0.1", self._port)
                         writer.close()
                         return
-                    async with session.get(self.url + http) as answer:
+                    async with session.get(self.url + http, allow_redirects=False) as answer:
                         if answer.status < 500:
                             return
                 except (OSError, aiohttp.ClientError):
@@ -158,24 +162,59 @@ class GatewayProcess:
 
     async def stop(self) -> Ended:
         """SIGTERM, then after `stop_timeout` SIGKILL, to the whole session."""
+        timeout = self._profile.gateway.stop_timeout
         left: list[str] = []
-        if self._process.returncode is None:
-            self._signal(signal.SIGTERM)
-            try:
-                async with asyncio.timeout(self._profile.gateway.stop_timeout):
-                    await self._process.wait()
-            except TimeoutError:
-                left.append(f"it did not end within {self._profile.gateway.stop_timeout:g} s of SIGTERM and was killed")
-        self._signal(signal.SIGKILL)
-        await self._process.wait()
-        await self._reader
+        self._signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.shield(self._ended)
+                await self._session_ends()
+        except TimeoutError:
+            who = "it" if self._process.returncode is None else "a process that it started"
+            left.append(f"{who} did not end within {timeout:g} s of SIGTERM and was killed")
+        left += await self._kill()
         return Ended(clean=not left, left=left, status=self._process.returncode)
 
+    async def _kill(self) -> list[str]:
+        """End everything at once; returns what cannot be ended."""
+        self._signal(signal.SIGKILL)
+        _, running = await asyncio.wait({self._ended, self._reader}, timeout=KILL_SECONDS)
+        for task in running:
+            task.cancel()
+        if running:
+            self._process._transport.close()  # type: ignore[attr-defined]  # lets go of the output
+            return ["something that it started left its session and still holds its output"]
+        return []
+
+    async def _session_ends(self) -> None:
+        """Wait for the rest of the session: a wrapper (a shell, npm) may be gone before the program that it started."""
+        while True:
+            if not self._session():
+                return
+            # The kernel tells the end of a process to its parent only, and that is not us.
+            await asyncio.sleep(0.02)
+
+    def _session(self) -> list[int]:
+        """The processes of the gateway's session that run."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                # pid (name) state ppid pgrp session ...; the name may hold anything, parentheses too.
+                state, _, _, session = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[:4]
+            except OSError:
+                continue  # it ended meanwhile
+            if int(session) == self._process.pid and state not in "ZX":
+                found.append(int(folder.name))
+        return found
+
     def _signal(self, number: int) -> None:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
-        except ProcessLookupError:
-            return
+        for pid in self._session():
+            # Shells with job control put their children into groups of their own.
+            with suppress(ProcessLookupError):
+                if os.getpgid(pid) != self._process.pid:
+                    os.kill(pid, number)
 
 
 def _name(profile: Profile) -> str:
@@ -199,9 +238,12 @@ async def run_setup(profile: Profile) -> Path:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
+                preexec_fn=_die_with_parent,
             )
         except OSError as error:
-            raise GatewayNotStartable(f"setup of gateway {profile.name}: {command[0]}: {error.strerror}") from None
+            raise GatewayNotStartable(
+                f"setup of gateway {profile.name}: {command[0]}: {error.strerror or error}"
+            ) from None
         output, _ = await process.communicate()
         if process.returncode:
             tail = "\n  ".join(output.decode("utf-8", "replace").strip().splitlines()[-12:])

@@ -116,7 +116,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def unfinished_tasks(self) -> list[asyncio.Task[Any]]:
         """The tasks that are not done, oldest first (`asyncio.all_tasks` has an order of its own in every run)."""
-        return [task for task in self._tasks if not task.done()]
+        known = list(self._tasks)
+        # Libraries may make a `Task` without asking the loop.
+        others = sorted(asyncio.all_tasks(self).difference(known), key=lambda t: (len(t.get_name()), t.get_name()))
+        return [task for task in [*known, *others] if not task.done()]
 
     def _describe_stall(self) -> str:
         waiting = []
@@ -250,7 +253,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     # -- signals
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+    def add_signal_handler(  # type: ignore[override]
+        self, sig: int, callback: Callable[..., object], *args: Any
+    ) -> None:
         """Take a handler; a world has no signals but those of `send_signal`."""
         self._signal_handlers[sig] = asyncio.Handle(callback, args, self)
 

@@ -7,6 +7,7 @@ import importlib
 import io
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +26,6 @@ from harness.virtual.transport import VirtualTransport
 T = TypeVar("T")
 
 GATEWAY_PORT = 8080
-STOP_SECONDS = 10.0
 
 
 class VirtualStage:
@@ -47,7 +47,7 @@ class VirtualStage:
         self.latency = latency
         self.loop: VirtualLoop
         self._runners: list[web.AppRunner] = []
-        self._gateway_tasks: dict[asyncio.Task[Any], str] = {}
+        self._gateway_tasks: dict[asyncio.Task[Any], None] = {}
 
     def run(self, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         async def inside(loop: VirtualLoop) -> T:
@@ -61,9 +61,9 @@ class VirtualStage:
     def _make_task(self, loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, **kwargs)
         context = kwargs.get("context")
-        party = context.run(PARTY.get) if context is not None else PARTY.get()
+        party = context.get(PARTY) if context is not None else PARTY.get()
         if party == "gateway":
-            self._gateway_tasks[task] = task.get_name()
+            self._gateway_tasks[task] = None
             task.add_done_callback(self._gateway_tasks.pop)
         return task
 
@@ -101,8 +101,10 @@ class VirtualStage:
                 f"use --stage live"
             )
         launch = profile.launch(values)
-        entry = _entry_point(profile.gateway.python)
+        # Before the import: programs like to read their configuration at the top of a module.
         os.environ.update(launch.environment)
+        sys.argv = [profile.gateway.python, *launch.arguments]
+        entry = _entry_point(profile.gateway.python)
         gateway = VirtualGateway(self, profile, spawn(self.loop, "gateway", entry(), "gateway"))
         await gateway.ready(profile.gateway.ready.timeout)
         return gateway
@@ -160,14 +162,23 @@ class VirtualGateway:
         ]
 
     def left(self) -> list[str]:
-        return sorted(self._stage._gateway_tasks.values())
+        return sorted(task.get_name() for task in self._stage._gateway_tasks)
 
     async def stop(self) -> Ended:
-        self._task.cancel()
-        done, _ = await asyncio.wait({self._task}, timeout=STOP_SECONDS)
-        left = [f"task {name}" for task, name in self._stage._gateway_tasks.items() if task is not self._task]
+        """SIGTERM where the gateway handles it on its loop; cancellation where it does not, or does not end by it."""
+        timeout = self._profile.gateway.stop_timeout
+        done: set[asyncio.Task[Any]] = set()
+        refused: list[str] = []
+        if not self._task.done() and self._stage.loop.send_signal(signal.SIGTERM):
+            done, _ = await asyncio.wait({self._task}, timeout=timeout)
+            if not done:
+                refused.append(f"its main task did not end within {timeout:g} s of SIGTERM")
         if not done:
-            left.insert(0, f"its main task did not end within {STOP_SECONDS:g} s of being cancelled")
+            self._task.cancel()
+            done, _ = await asyncio.wait({self._task}, timeout=timeout)
+        left = [*refused, *(f"task {t.get_name()}" for t in self._stage._gateway_tasks if t is not self._task)]
+        if not done:
+            left.insert(0, f"its main task did not end within {timeout:g} s of being cancelled")
         elif not self._task.cancelled() and (error := self._task.exception()) is not None:
             left.insert(0, f"it ended with {type(error).__name__}: {error}")
         return Ended(clean=not left, left=left)
@@ -177,8 +188,10 @@ def _entry_point(path: str) -> Callable[[], Coroutine[Any, Any, Any]]:
     module, _, name = path.partition(":")
     try:
         entry = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise GatewayNotStartable(f"gateway.python = {path!r} cannot be imported: {error}") from error
+    except Exception as error:
+        raise GatewayNotStartable(
+            f"gateway.python = {path!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
     return entry  # type: ignore[no-any-return]
 
 
@@ -218,9 +231,10 @@ class _PartyHandler(logging.Handler):
 
 @contextmanager
 def _captured_output() -> Iterator[io.StringIO]:
-    """Keep what the gateway prints and logs."""
+    """Keep what the gateway prints and logs; its arguments (`sys.argv`) are put back as well."""
     kept = io.StringIO()
     saved = sys.stdout, sys.stderr
+    saved_argv = sys.argv
     handler = _PartyHandler(kept)
     logging.getLogger().addHandler(handler)
     sys.stdout, sys.stderr = _PartyStream(kept, saved[0]), _PartyStream(kept, saved[1])
@@ -228,4 +242,5 @@ def _captured_output() -> Iterator[io.StringIO]:
         yield kept
     finally:
         sys.stdout, sys.stderr = saved
+        sys.argv = saved_argv
         logging.getLogger().removeHandler(handler)

@@ -1,6 +1,7 @@
 """What a world changes around the code that runs in it: the clocks, the entropy, blocking sockets, the environment.
 
-All of it is put back when the world ends. Only code that runs inside the world's thread is affected.
+All of it is put back when the world ends. Only code that runs in the world's thread is affected: a helper thread of
+the test runner that sleeps neither moves the time of a world nor uses up its entropy.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import hashlib
 import os
 import random
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -49,42 +51,75 @@ class Entropy:
 def surroundings(
     loop: VirtualLoop, *, wall: float, seed: int, environ: Mapping[str, str] | None = None
 ) -> Iterator[None]:
-    """Make the clocks follow `loop` from Unix time `wall` on, seed all entropy, refuse blocking sockets."""
+    """Make the clocks follow `loop` from Unix time `wall` on, seed all entropy, refuse blocking sockets.
+
+    `environ` is added to the environment. Whatever else the world changes there is undone as well.
+    """
     entropy = Entropy(seed)
     random_state = random.getstate()
     saved_environ = dict(os.environ)
+    gmtime, localtime, seed_generator = time.gmtime, time.localtime, random.Random.seed
 
-    def sleep(seconds: float) -> None:
-        loop.pass_time(seconds)
+    def now() -> float:
+        return wall + loop._now
+
+    def monotonic() -> float:
+        return MONOTONIC_START + loop._now
+
+    def seed_inside(self: random.Random, a: Any = None, version: int = 2) -> None:
+        seed_generator(self, int.from_bytes(entropy(32)) if a is None else a, version)
 
     patches: list[tuple[Any, str, Callable[..., Any]]] = [
-        (time, "time", lambda: wall + loop._now),
-        (time, "time_ns", lambda: int((wall + loop._now) * 1e9)),
-        (time, "monotonic", lambda: MONOTONIC_START + loop._now),
-        (time, "monotonic_ns", lambda: int((MONOTONIC_START + loop._now) * 1e9)),
-        (time, "perf_counter", lambda: MONOTONIC_START + loop._now),
-        (time, "perf_counter_ns", lambda: int((MONOTONIC_START + loop._now) * 1e9)),
-        (time, "sleep", sleep),
+        (time, "time", now),
+        (time, "time_ns", lambda: int(now() * 1e9)),
+        (time, "monotonic", monotonic),
+        (time, "monotonic_ns", lambda: int(monotonic() * 1e9)),
+        (time, "perf_counter", monotonic),
+        (time, "perf_counter_ns", lambda: int(monotonic() * 1e9)),
+        (time, "gmtime", lambda seconds=None: gmtime(now() if seconds is None else seconds)),
+        (time, "localtime", lambda seconds=None: localtime(now() if seconds is None else seconds)),
+        (time, "sleep", loop.pass_time),
         (os, "urandom", entropy),
         (random, "_urandom", entropy),
+        (random.Random, "seed", seed_inside),
         (socket, "getaddrinfo", _refuse),
+        (socket, "gethostbyname", _refuse),
         (socket.socket, "connect", _refuse),
+        (socket.socket, "connect_ex", _refuse),
+        (socket.socket, "sendto", _refuse),
     ]
     saved = [(owner, name, owner.__dict__.get(name)) for owner, name, _ in patches]
-    for owner, name, value in patches:
-        setattr(owner, name, value)
-    random.seed(seed)
-    if environ is not None:
-        os.environ.update(environ)
     try:
+        for owner, name, inside in patches:
+            setattr(owner, name, _in_this_thread(inside, getattr(owner, name)))
+        random.seed(seed)
+        os.environ.update(environ or {})
         yield
     finally:
         for owner, name, original in saved:
             if original is None:
-                delattr(owner, name)
+                if name in owner.__dict__:
+                    delattr(owner, name)
             else:
                 setattr(owner, name, original)
         random.setstate(random_state)
-        if environ is not None:
-            os.environ.clear()
-            os.environ.update(saved_environ)
+        _restore_environ(saved_environ)
+
+
+def _in_this_thread(inside: Callable[..., Any], outside: Callable[..., Any]) -> Callable[..., Any]:
+    """`inside` for callers of this thread, `outside` for those of any other."""
+    here = threading.get_ident()
+    get_ident = threading.get_ident
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return (inside if get_ident() == here else outside)(*args, **kwargs)
+
+    return call
+
+
+def _restore_environ(saved: Mapping[str, str]) -> None:
+    for name in os.environ.keys() - saved.keys():
+        del os.environ[name]
+    for name, value in saved.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value

@@ -1,0 +1,389 @@
+"""One response of the model, from `response.created` to `response.done`: the documented order, piece by piece."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from functools import lru_cache
+from typing import Any, Protocol
+
+from fakes.audio import speak
+from fakes.knobs import Knobs
+from fakes.openai.brain import Call, Output, Say, arguments_text
+from fakes.openai.dialects import AudioFormat, Dialect, Settings
+from fakes.openai.items import Conversation, Item, Part, text_tokens
+from fakes.ports import Ports, Timer
+
+AUDIO_MS_PER_TOKEN = 50
+CHUNK_MS = 200
+CHUNK_GAP_MS = 40
+TEXT_GAP_MS = 15
+
+
+class Status(Enum):
+    """The states of a response; the values are those of the wire."""
+
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    INCOMPLETE = "incomplete"
+    FAILED = "failed"
+
+
+class IllegalTransitionError(RuntimeError):
+    """A state machine of the fake was asked for a step that it does not have: a fault of the fake."""
+
+
+TRANSITIONS: Mapping[Status, frozenset[Status]] = {
+    Status.IN_PROGRESS: frozenset({Status.COMPLETED, Status.CANCELLED, Status.INCOMPLETE, Status.FAILED}),
+}
+
+
+class ResponseOwner(Protocol):
+    """What a response needs of its session."""
+
+    ports: Ports
+    knobs: Knobs
+    dialect: Dialect
+    conversation: Conversation
+    conversation_id: str
+    name: str
+
+    def new_id(self, prefix: str) -> str:
+        """A new id."""
+        ...
+
+    def padding(self) -> dict[str, str]:
+        """The obfuscation of a delta, or nothing."""
+        ...
+
+    def emit(self, event_type: str, fields: Mapping[str, Any]) -> None:
+        """Send an event; the type is the GA name."""
+        ...
+
+    def emit_valid(self, event_type: str, text: str) -> None:
+        """Send an event that is JSON already and known to be valid; the type is that of the wire."""
+        ...
+
+    def item_added(self, item: Item, previous: str | None) -> None:
+        """Tell that an item has joined the conversation."""
+        ...
+
+    def item_done(self, item: Item, previous: str | None) -> None:
+        """Tell that an item is finished."""
+        ...
+
+    def response_finished(self, response: Response) -> None:
+        """The response has ended."""
+        ...
+
+
+def chunks(total: int, audio_format: AudioFormat, unevenness: int) -> Iterator[tuple[int, int]]:
+    """How audio of `total` bytes is cut for sending: bytes of each delta, and ms to wait after it.
+
+    `unevenness` goes from 0 (200 ms of audio every 40 ms) to 40 (from 20 to 380 ms, with stalls); the cut follows from
+    it by arithmetic alone. Sizes are whole samples and rarely whole frames of a telephone.
+    """
+    sent = 0
+    number = 0
+    while sent < total:
+        number += 1
+        mixed = (unevenness * 2654435761 + number * 40503 * (unevenness + 1)) & 0xFFFFFFFF
+        swing = ((mixed >> 16) % 201 - 100) / 100 * unevenness / 40
+        size_ms = CHUNK_MS * (1 + 0.9 * swing)
+        gap = round(CHUNK_GAP_MS * (1 + 0.9 * ((mixed >> 4) % 201 - 100) / 100 * unevenness / 40))
+        if unevenness > 30 and mixed % 11 == 0:
+            gap += 300
+        samples = int(size_ms * audio_format.rate / 1000)
+        size = min(samples * audio_format.sample_bytes, total - sent)
+        sent += size
+        yield size, gap
+
+
+@lru_cache(maxsize=8192)
+def _spoken(phrase: str, encoding: str, rate: int, start: int, end: int) -> str:
+    return base64.b64encode(speak(phrase, encoding, rate)[start:end]).decode()
+
+
+class Response:
+    """One response. `session` is the session object with the overrides of this response; `settings` is its meaning.
+
+    `failure`: an error code with which the response ends at once. `in_conversation`: whether its items become part of
+    the conversation (`conversation` is not `none`).
+    """
+
+    def __init__(
+        self,
+        owner: ResponseOwner,
+        ordinal: int,
+        session: Mapping[str, Any],
+        settings: Settings,
+        outputs: Sequence[Output],
+        *,
+        metadata: Mapping[str, str] | None,
+        in_conversation: bool,
+        input_tokens: tuple[int, int],
+        failure: str | None = None,
+    ) -> None:
+        self._owner = owner
+        self._session = session
+        self.settings = settings
+        self._outputs = outputs
+        self._metadata = metadata
+        self.in_conversation = in_conversation
+        self._input_tokens = input_tokens
+        self._failure = failure
+        self.id = owner.new_id("resp")
+        self.ordinal = ordinal
+        self.status = Status.IN_PROGRESS
+        self.items: list[Item] = []
+        self.first_audio_at: float | None = None
+        self._point = f"{owner.name}/response{ordinal}"
+        self._item: Item | None = None
+        self._previous: str | None = None
+        self._part: Part | None = None
+        self._emit_items = in_conversation or bool(owner.knobs["openai.out_of_band_item_events"])
+        self._timer: Timer | None = None
+        self._script: Iterator[float] = iter(())
+
+    # -- life
+
+    def start(self) -> None:
+        """Send `response.created` and begin."""
+        self._owner.emit("response.created", {"response": self.wire()})
+        self._script = self._play()
+        self._advance()
+
+    def cancel(self, reason: str) -> None:
+        """Cut the response short; `reason` is turn_detected or client_cancelled. Everything open is closed."""
+        self._finish(Status.CANCELLED, {"type": "cancelled", "reason": reason})
+
+    def drop(self) -> None:
+        """Forget the response without a word: the connection is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._script = iter(())
+
+    def wire(self) -> dict[str, Any]:
+        """The response object as it is now."""
+        return self._wire(None)
+
+    def _wire(self, details: Mapping[str, Any] | None) -> dict[str, Any]:
+        owner = self._owner
+        done = self.status is not Status.IN_PROGRESS
+        head = {
+            "object": "realtime.response",
+            "id": self.id,
+            "status": self.status.value,
+            "status_details": details,
+            "output": [self._item_wire(item) for item in self.items] if done else [],
+            "conversation_id": owner.conversation_id if self.in_conversation else None,
+        }
+        tail = {"usage": self._usage() if done else None, "metadata": self._metadata}
+        return owner.dialect.response(self._session, head, tail)
+
+    def _item_wire(self, item: Item) -> dict[str, Any]:
+        return self._owner.dialect.item(item, with_object=bool(self._owner.knobs["openai.item_object"]))
+
+    def _usage(self) -> dict[str, Any]:
+        text_in, audio_in = self._input_tokens
+        text_out = audio_out = 0
+        for item in self.items:
+            text, audio = item.tokens()
+            transcript = sum(text_tokens(part.transcript or "") for part in item.parts)
+            text_out += text + transcript
+            audio_out += audio
+        cached = {"text_tokens": 0, "audio_tokens": 0}
+        details: dict[str, Any] = {"text_tokens": text_in, "audio_tokens": audio_in, "cached_tokens": 0}
+        if self._owner.dialect.name == "ga":
+            details["image_tokens"] = 0
+            cached["image_tokens"] = 0
+        return {
+            "total_tokens": text_in + audio_in + text_out + audio_out,
+            "input_tokens": text_in + audio_in,
+            "output_tokens": text_out + audio_out,
+            "input_token_details": {**details, "cached_tokens_details": cached},
+            "output_token_details": {"text_tokens": text_out, "audio_tokens": audio_out},
+        }
+
+    def _finish(self, status: Status, details: Mapping[str, Any] | None) -> None:
+        if status not in TRANSITIONS.get(self.status, frozenset()):
+            raise IllegalTransitionError(f"{self._point}: from {self.status.value} to {status.value}")
+        self.drop()
+        if self._part is not None:
+            self._close_part()
+        if self._item is not None:
+            self._close_item("completed" if status is Status.COMPLETED else "incomplete")
+        self.status = status
+        self._owner.emit("response.done", {"response": self._wire(details)})
+        self._owner.response_finished(self)
+
+    # -- output
+
+    def _advance(self) -> None:
+        pause = next(self._script, None)
+        if pause is not None:
+            clock = self._owner.ports.clock
+            self._timer = clock.call_at(clock.now() + pause, self._advance)
+
+    def _play(self) -> Iterator[float]:
+        """The response as a script: does something, then yields how many seconds pass until the next thing."""
+        yield self._owner.ports.choices.delay(f"{self._point}/delay", 20, 250, 3000)
+        if self._failure is not None:
+            error = {"type": "server_error", "code": self._failure}
+            self._finish(Status.FAILED, {"type": "failed", "error": error})
+            return
+        for output in self._outputs:
+            match output:
+                case Call():
+                    yield from self._call(output)
+                case Say() if self.settings.audio:
+                    yield from self._speak(output)
+                case Say():
+                    yield from self._write(output)
+            if self.status is not Status.IN_PROGRESS:
+                return
+        self._finish(Status.COMPLETED, None)
+
+    def _place(self) -> dict[str, Any]:
+        assert self._item is not None
+        return {"response_id": self.id, "item_id": self._item.id, "output_index": len(self.items) - 1}
+
+    def _open_item(self, item: Item) -> None:
+        owner = self._owner
+        self.items.append(item)
+        self._item = item
+        fields = {"response_id": self.id, "output_index": len(self.items) - 1, "item": self._item_wire(item)}
+        owner.emit("response.output_item.added", fields)
+        self._previous = owner.conversation.insert(item, None) if self.in_conversation else None
+        if self._emit_items:
+            owner.item_added(item, self._previous)
+
+    def _close_item(self, status: str) -> None:
+        item = self._item
+        assert item is not None
+        if item.type == "function_call":
+            fields = {**self._place(), "call_id": item.call_id, "arguments": item.arguments}
+            if self._owner.dialect.name == "ga":
+                fields["name"] = item.name
+            self._owner.emit("response.function_call_arguments.done", fields)
+        item.status = status
+        if self._emit_items:
+            self._owner.item_done(item, self._previous)
+        fields = {"response_id": self.id, "output_index": len(self.items) - 1, "item": self._item_wire(item)}
+        self._owner.emit("response.output_item.done", fields)
+        self._item = None
+
+    def _open_part(self, part: Part, wire: Mapping[str, Any]) -> dict[str, Any]:
+        assert self._item is not None
+        place = {**self._place(), "content_index": 0}
+        self._owner.emit("response.content_part.added", {**place, "part": wire})
+        self._item.parts.append(part)
+        self._part = part
+        return place
+
+    def _close_part(self) -> None:
+        part = self._part
+        assert part is not None
+        owner = self._owner
+        place = {**self._place(), "content_index": 0}
+        if part.kind == "audio":
+            closing = [
+                ("response.output_audio.done", place),
+                ("response.output_audio_transcript.done", {**place, "transcript": part.transcript}),
+            ]
+            for name, fields in closing if owner.knobs["openai.audio_done_first"] else reversed(closing):
+                owner.emit(name, fields)
+            wire: dict[str, Any] = {"type": "audio", "transcript": part.transcript}
+        else:
+            owner.emit("response.output_text.done", {**place, "text": part.text})
+            wire = {"type": "text", "text": part.text}
+        owner.emit("response.content_part.done", {**place, "part": wire})
+        self._part = None
+
+    def _message(self) -> Item:
+        return Item(self._owner.new_id("item"), "message", status="in_progress", role="assistant")
+
+    def _speak(self, say: Say) -> Iterator[float]:
+        owner = self._owner
+        audio_format = self.settings.output_format
+        encoding, rate = audio_format.encoding, audio_format.rate
+        total = len(speak(say.phrase, encoding, rate))
+        limit = self.settings.max_output_tokens
+        room = total if limit is None else min(total, limit * AUDIO_MS_PER_TOKEN * audio_format.bytes_per_ms)
+        words = say.text.split(" ")
+        self._open_item(self._message())
+        part = Part("audio", transcript="")
+        place = self._open_part(part, {"type": "audio", "transcript": ""})
+        event_type = owner.dialect.event("response.output_audio.delta")
+        between = (
+            f'","response_id":"{self.id}","item_id":"{place["item_id"]}","output_index":{place["output_index"]},'
+            '"content_index":0,"delta":"'
+        )
+        unevenness = owner.ports.choices.integer(f"{self._point}/unevenness", 0, 10, 40)
+        sent = said = pause = 0
+        self.first_audio_at = owner.ports.clock.now()
+        for size, gap in chunks(room, audio_format, unevenness):
+            if sent:
+                yield pause / 1000
+            pause = gap
+            spoken = -(-len(words) * (sent + size) // total)
+            if spoken > said:
+                delta = "".join(
+                    f" {word}" if index else word for index, word in enumerate(words[:spoken]) if index >= said
+                )
+                said = spoken
+                part.transcript = f"{part.transcript}{delta}"
+                owner.emit("response.output_audio_transcript.delta", {**place, "delta": delta, **owner.padding()})
+            audio = _spoken(say.phrase, encoding, rate, sent, sent + size)
+            if sent:
+                owner.emit_valid(
+                    event_type, f'{{"type":"{event_type}","event_id":"{owner.new_id("event")}{between}{audio}"}}'
+                )
+            else:
+                # The first one is checked against the schema; the others differ in nothing but id and sound.
+                owner.emit("response.output_audio.delta", {**place, "delta": audio})
+            sent += size
+            part.duration_ms = sent / audio_format.bytes_per_ms
+        if room < total:
+            self._finish(Status.INCOMPLETE, {"type": "incomplete", "reason": "max_output_tokens"})
+            return
+        self._close_part()
+        self._close_item("completed")
+
+    def _write(self, say: Say) -> Iterator[float]:
+        owner = self._owner
+        words = say.text.split(" ")
+        limit = self.settings.max_output_tokens
+        room = len(words) if limit is None else min(len(words), limit * 3 // 4)
+        self._open_item(self._message())
+        part = Part("text")
+        place = self._open_part(part, {"type": "text", "text": ""})
+        for index, word in enumerate(words[:room]):
+            if index:
+                yield TEXT_GAP_MS / 1000
+            delta = f" {word}" if index else word
+            part.text += delta
+            owner.emit("response.output_text.delta", {**place, "delta": delta, **owner.padding()})
+        if room < len(words):
+            self._finish(Status.INCOMPLETE, {"type": "incomplete", "reason": "max_output_tokens"})
+            return
+        self._close_part()
+        self._close_item("completed")
+
+    def _call(self, call: Call) -> Iterator[float]:
+        owner = self._owner
+        item = Item(owner.new_id("item"), "function_call", "in_progress", name=call.name, call_id=owner.new_id("call"))
+        self._open_item(item)
+        place = {**self._place(), "call_id": item.call_id}
+        text = arguments_text(call)
+        step = 12
+        for start in range(0, len(text), step):
+            if start:
+                yield TEXT_GAP_MS / 1000
+            delta = text[start : start + step]
+            item.arguments += delta
+            fields = {**place, "delta": delta, **owner.padding()}
+            owner.emit("response.function_call_arguments.delta", fields)
+        self._close_item("completed")

@@ -1,0 +1,320 @@
+"""The aiohttp shell of the OpenAI service: carries frames between sockets and sessions, and decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
+
+from fakes.openai.frames import Frame
+from fakes.openai.handshake import PATH, SUBPROTOCOL, Accept, HandshakeRequest, RefuseHttp, RefuseInBand
+from fakes.openai.protocol import validate
+from fakes.openai.service import HttpAnswer, OpenAIService, Opening
+from fakes.openai.session import CHANNEL, RealtimeSession
+
+MAX_MESSAGE = 16 * 1024 * 1024
+HTTP_CHANNEL = "openai.http"
+
+
+class Connection:
+    """The sink of one session: frames wait here for the writer."""
+
+    def __init__(self, transport: asyncio.Transport | None) -> None:
+        self._transport = transport
+        self._frames: deque[Frame | None] = deque()
+        self._wake: asyncio.Future[None] | None = None
+        self.closing = False
+
+    def send(self, frame: Frame) -> None:
+        """See `Sink.send`."""
+        self._put(frame)
+
+    def ping(self) -> None:
+        """Let the writer send a ping."""
+        self._put(None)
+
+    def abort(self) -> None:
+        """See `Sink.abort`."""
+        self._frames.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _put(self, frame: Frame | None) -> None:
+        self._frames.append(frame)
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def next(self) -> Frame | None:
+        """The next frame, None for a ping."""
+        while not self._frames:
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+        return self._frames.popleft()
+
+
+class OpenAIServer:
+    """The service as an aiohttp application: `app` is to be run by whoever owns the loop."""
+
+    name = "openai"
+    hosts = ("api.openai.com",)
+
+    def __init__(self, service: OpenAIService) -> None:
+        self.service = service
+        self.app = web.Application()
+        self.app.router.add_route("*", "/{path:.*}", self._handle)
+        self._held: set[asyncio.Future[None]] = set()
+
+    async def close(self) -> None:
+        """Reset every connection that is still open, also those that wait for their handshake."""
+        for session in self.service.sessions:
+            session.abort()
+        for waiter in list(self._held):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.path == PATH and request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self._upgrade(request)
+        return await self._http(request)
+
+    # -- HTTP
+
+    async def _http(self, request: web.Request) -> web.Response:
+        service = self.service
+        recorder, connection = service.ports.recorder, service.request_name()
+        recorder.record(
+            service.client_party,
+            service.party,
+            HTTP_CHANNEL,
+            "request",
+            await request.read(),
+            connection=connection,
+            meta={"method": request.method, "url": str(request.url), "headers": list(request.headers.items())},
+        )
+        answer = service.http(request.method, request.path, _lowered(request))
+        return self._answered(answer, connection, HTTP_CHANNEL, "response", {})
+
+    def _answered(
+        self, answer: HttpAnswer, connection: str, channel: str, kind: str, headers: dict[str, str]
+    ) -> web.Response:
+        body = json.dumps(answer.body)
+        response = web.Response(status=answer.status, text=body, content_type="application/json", headers=headers)
+        self.service.ports.recorder.record(
+            self.service.party,
+            self.service.client_party,
+            channel,
+            kind,
+            body,
+            connection=connection,
+            meta={"status": answer.status, "headers": list(response.headers.items())},
+        )
+        self.service.changed()
+        return response
+
+    # -- WebSocket
+
+    async def _upgrade(self, request: web.Request) -> web.StreamResponse:
+        service = self.service
+        headers = _lowered(request)
+        offered = tuple(part.strip() for part in headers.get("sec-websocket-protocol", "").split(",") if part.strip())
+        opening = service.open(HandshakeRequest(request.path, dict(request.query), headers, offered))
+        service.ports.recorder.record(
+            service.client_party,
+            service.party,
+            CHANNEL,
+            "upgrade",
+            connection=opening.connection,
+            meta={"url": str(request.url), "headers": list(request.headers.items()), "subprotocols": list(offered)},
+        )
+        await self._pause(None if opening.plan.silent else opening.delay)
+        transport = request.transport
+        if opening.plan.silent and transport is not None:
+            transport.abort()
+        if transport is None or transport.is_closing():
+            return self._abandoned(opening)
+        if opening.plan.reset:
+            self._refused(opening, "reset")
+            transport.abort()
+            return web.Response()
+        decision = opening.decision
+        async with service.ports.gates.delivery(opening.gate):
+            if isinstance(decision, RefuseHttp):
+                answer = HttpAnswer(decision.status, decision.error.body())
+                headers_out = dict(decision.headers)
+                return self._answered(answer, opening.connection, CHANNEL, "upgrade.refused", headers_out)
+            ws = web.WebSocketResponse(
+                protocols=(SUBPROTOCOL,) if offered else (),
+                max_msg_size=MAX_MESSAGE,
+                compress=bool(service.knobs["openai.permessage_deflate"]),
+                autoclose=True,
+            )
+            try:
+                await ws.prepare(request)
+            except ConnectionError:
+                return self._abandoned(opening)
+            service.ports.recorder.record(
+                service.party,
+                service.client_party,
+                CHANNEL,
+                "upgrade.accepted",
+                connection=opening.connection,
+                meta={"status": 101, "headers": list(ws.headers.items()), "subprotocol": decision.subprotocol},
+            )
+        if isinstance(decision, RefuseInBand):
+            await self._refuse_in_band(ws, opening, decision)
+        else:
+            assert isinstance(transport, asyncio.Transport)
+            await self._serve(ws, transport, opening, decision)
+        return ws
+
+    async def _pause(self, seconds: float | None) -> None:
+        """Wait by the clock of the world; None is for ever, that is until the client goes away."""
+        clock = self.service.ports.clock
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = None
+        if seconds is not None:
+            timer = clock.call_at(clock.now() + seconds, lambda: None if waiter.done() else waiter.set_result(None))
+        self._held.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._held.discard(waiter)
+            if timer is not None:
+                timer.cancel()
+
+    def _refused(self, opening: Opening, reason: str) -> None:
+        service = self.service
+        service.ports.recorder.record(
+            service.party,
+            service.client_party,
+            CHANNEL,
+            "upgrade.refused",
+            connection=opening.connection,
+            meta={"reason": reason},
+        )
+        service.changed()
+
+    def _abandoned(self, opening: Opening) -> web.Response:
+        """The client has gone before it was answered."""
+        service = self.service
+        service.ports.recorder.record(
+            service.client_party,
+            service.party,
+            CHANNEL,
+            "close",
+            connection=opening.connection,
+            meta={"code": 1006, "reason": "gone before the handshake was answered", "initiator": service.client_party},
+        )
+        service.changed()
+        return web.Response(status=499)
+
+    async def _refuse_in_band(self, ws: web.WebSocketResponse, opening: Opening, decision: RefuseInBand) -> None:
+        service = self.service
+        token = service.ports.choices.token(f"openai/session{opening.ordinal}/ids", 12)
+        event = {"type": "error", "event_id": f"event_{token}00001", "error": decision.error.event(None)}
+        body = json.dumps(event, separators=(",", ":"))
+        record = service.ports.recorder.record
+        parties = (service.party, service.client_party, CHANNEL)
+        meta = {"code": decision.code, "reason": decision.error.reason, "initiator": service.party}
+        try:
+            invalid = validate("ga", "server", event)
+            record(*parties, "error", body, connection=opening.connection, invalid=invalid)
+            await ws.send_str(body)
+            record(*parties, "close", connection=opening.connection, meta=meta)
+            service.changed()
+            await ws.close(code=decision.code, message=decision.error.reason.encode())
+        except ConnectionError:
+            service.changed()
+
+    async def _serve(
+        self, ws: web.WebSocketResponse, transport: asyncio.Transport, opening: Opening, decision: Accept
+    ) -> None:
+        connection = Connection(transport)
+        session = self.service.accept(opening, decision, connection)
+        writer = asyncio.get_running_loop().create_task(self._write(ws, connection, session))
+        self._ping_later(connection, session)
+        session.start(opening.plan.created_delay_ms)
+        try:
+            await self._read(ws, session)
+        finally:
+            if session.closed is None:
+                session.connection_lost(1006, "", self.service.client_party)
+            if not connection.closing:
+                writer.cancel()
+            # When the vendor closes, the writer waits for the client's close frame; aiohttp limits how long.
+            await asyncio.gather(writer, return_exceptions=True)
+
+    def _ping_later(self, connection: Connection, session: RealtimeSession) -> None:
+        seconds = int(self.service.knobs["openai.ping_seconds"])
+        if not seconds:
+            return
+
+        def ping() -> None:
+            connection.ping()
+            session.later(seconds, ping)
+
+        session.later(seconds, ping)
+
+    async def _read(self, ws: web.WebSocketResponse, session: RealtimeSession) -> None:
+        """Carry frames in until the connection ends."""
+        client = self.service.client_party
+        while True:
+            message = await ws.receive()
+            if message.type is WSMsgType.TEXT:
+                session.receive_text(message.data)
+            elif message.type is WSMsgType.BINARY:
+                session.receive_binary(message.data)
+            elif session.closed is not None:
+                return
+            elif message.type is WSMsgType.CLOSE:
+                code = message.data or WSCloseCode.OK
+                session.record_close(int(code), message.extra or "", client)
+                session.connection_lost(int(code), message.extra or "", client)
+                return
+            elif message.type is WSMsgType.ERROR and isinstance(message.data, WebSocketError):
+                reason = str(message.data)
+                session.record_close(int(message.data.code), reason, self.service.party)
+                session.connection_lost(int(message.data.code), reason, self.service.party)
+                return
+            else:
+                session.record_close(WSCloseCode.ABNORMAL_CLOSURE, "", client)
+                session.connection_lost(WSCloseCode.ABNORMAL_CLOSURE, "", client)
+                return
+
+    async def _write(self, ws: web.WebSocketResponse, connection: Connection, session: RealtimeSession) -> None:
+        """Carry frames out, in order, each one when its gate lets it through."""
+        gates = self.service.ports.gates
+        while not connection.closing:
+            frame = await connection.next()
+            try:
+                if frame is None:
+                    await ws.ping()
+                elif frame.gate is None:
+                    await self._leave(ws, frame, connection, session)
+                else:
+                    async with gates.delivery(frame.gate):
+                        await self._leave(ws, frame, connection, session)
+            except ConnectionError:
+                # The client is gone; the reader is told so too and ends the session.
+                return
+
+    async def _leave(
+        self, ws: web.WebSocketResponse, frame: Frame, connection: Connection, session: RealtimeSession
+    ) -> None:
+        if ws.closed:
+            return
+        session.record_sent(frame)
+        if frame.kind == "close":
+            connection.closing = True
+            session.connection_lost(frame.code, frame.reason, self.service.party)
+            await ws.close(code=frame.code, message=frame.reason.encode())
+        elif isinstance(frame.body, str):
+            await ws.send_str(frame.body)
+        else:
+            await ws.send_bytes(frame.body)
+
+
+def _lowered(request: web.Request) -> dict[str, str]:
+    return {name.lower(): value for name, value in request.headers.items()}

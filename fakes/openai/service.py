@@ -1,0 +1,222 @@
+"""The OpenAI platform of one world: its keys, its models on a given day, and the sessions that it has opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fakes.knobs import Knobs
+from fakes.openai.brain import Brain, PhraseBookBrain
+from fakes.openai.catalogue import Model, catalogue
+from fakes.openai.dialects import DIALECTS
+from fakes.openai.errors import ErrorText, VendorError, error_text
+from fakes.openai.frames import Sink
+from fakes.openai.handshake import Accept, Decision, Handshake, HandshakeRequest, KeyInfo, RefuseHttp, RefuseInBand
+from fakes.openai.session import RealtimeSession
+from fakes.openai.waiting import Waiting
+from fakes.ports import Ports
+
+T = TypeVar("T")
+
+KNOBS = Path(__file__).with_name("knobs.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakePlan:
+    """What a test case wants of one handshake; everything that is not said goes its usual way.
+
+    `delay_ms`: how long the answer takes. `created_delay_ms`: how long `session.created` takes after that.
+    `refuse_http`: status and error (a name or a code in errors.toml), answered instead of the upgrade, with `headers`.
+    `refuse_in_band`: an error after the upgrade, then a close with `close_code` (default: that of the error).
+    `reset`: the connection is reset instead of an answer. `silent`: there is never an answer.
+    """
+
+    delay_ms: int | None = None
+    created_delay_ms: int | None = None
+    refuse_http: tuple[int, str] | None = None
+    refuse_in_band: str | None = None
+    close_code: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    reset: bool = False
+    silent: bool = False
+
+    def __post_init__(self) -> None:
+        # A name that does not exist is told to the author of the case, not to the gateway.
+        for name in (self.refuse_in_band, self.refuse_http[1] if self.refuse_http else None):
+            if name is not None:
+                error_text(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """One connection that asks for a session: its number, what is answered, and how long that takes in seconds."""
+
+    ordinal: int
+    decision: Decision
+    delay: float
+    plan: HandshakePlan
+
+    @property
+    def connection(self) -> str:
+        """The name of the connection on the wire."""
+        return f"openai#{self.ordinal}"
+
+    @property
+    def gate(self) -> str:
+        """The point at which the answer may be held."""
+        return f"openai/session{self.ordinal}/handshake"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """Status and JSON body of a plain HTTP request."""
+
+    status: int
+    body: dict[str, Any]
+
+
+class OpenAIService:
+    """The service behind `api.openai.com`, on the day `as_of`.
+
+    `keys`: the API keys that it knows. `knobs`: by default those of `knobs.toml`. `brain`: what the models say; by
+    default they answer by the phrase book. `client_party`: who its clients are on the wire.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        *,
+        as_of: date,
+        keys: Mapping[str, KeyInfo],
+        knobs: Knobs | None = None,
+        brain: Brain | None = None,
+        client_party: str = "gateway",
+    ) -> None:
+        self.ports = ports
+        self.as_of = as_of
+        self.knobs = knobs if knobs is not None else Knobs.load(KNOBS)
+        self.brain = brain if brain is not None else PhraseBookBrain()
+        self.client_party = client_party
+        self.party = "openai"
+        self.sessions: list[RealtimeSession] = []
+        """Every session that was opened, past ones too, in the order of their connections' acceptance."""
+        self.openings: list[Opening] = []
+        """Every connection that asked for a session, refused ones too."""
+        self.handshake = Handshake(catalogue(), keys, self.knobs, as_of)
+        self._era = catalogue().era(as_of)
+        self._plans: dict[int, HandshakePlan] = {}
+        self._waiting = Waiting()
+        self._requests = 0
+
+    # -- controls for test cases
+
+    def plan(self, plan: HandshakePlan, connection: int | None = None) -> None:
+        """Fix what happens at the handshake of the nth connection, counted from 1; by default of the next one."""
+        self._plans[connection if connection is not None else len(self.openings) + 1] = plan
+
+    async def wait_for(self, condition: Callable[[], T]) -> T:
+        """Wait until `condition` returns something true, and return that. It is tried whenever something happens."""
+        return await self._waiting.until(condition)
+
+    async def wait_session(self, ordinal: int = 1) -> RealtimeSession:
+        """Wait for the nth session to be opened, counted from 1 among those that were, and return it."""
+        await self.wait_for(lambda: len(self.sessions) >= ordinal)
+        return self.sessions[ordinal - 1]
+
+    def changed(self) -> None:
+        """Something has happened: look at the conditions that are waited for."""
+        self._waiting.changed()
+
+    # -- WebSocket
+
+    def open(self, request: HandshakeRequest) -> Opening:
+        """A client asks for a session: decide, and say how long the answer takes."""
+        ordinal = len(self.openings) + 1
+        plan = self._plans.get(ordinal, HandshakePlan())
+        point = f"openai/session{ordinal}/handshake/delay"
+        delay = plan.delay_ms / 1000 if plan.delay_ms is not None else self.ports.choices.delay(point, 20, 150, 2500)
+        opening = Opening(ordinal, self._planned(plan, request), delay, plan)
+        self.openings.append(opening)
+        self.changed()
+        return opening
+
+    def _planned(self, plan: HandshakePlan, request: HandshakeRequest) -> Decision:
+        decision = self.handshake.decide(request)
+        if plan.refuse_http is not None:
+            status, name = plan.refuse_http
+            return RefuseHttp(_planned_error(name, request), status, plan.headers)
+        if plan.refuse_in_band is not None:
+            error = _planned_error(plan.refuse_in_band, request)
+            code = plan.close_code if plan.close_code is not None else error.text.close
+            subprotocol = None if isinstance(decision, RefuseHttp) else decision.subprotocol
+            return RefuseInBand(error, code, subprotocol)
+        return decision
+
+    def accept(self, opening: Opening, decision: Accept, sink: Sink) -> RealtimeSession:
+        """The upgrade has been answered: open the session. The caller starts it when the sink is ready."""
+        session = RealtimeSession(
+            self.ports,
+            sink,
+            DIALECTS[decision.dialect],
+            ordinal=opening.ordinal,
+            kind=decision.kind,
+            model=decision.model,
+            minutes=self._era.session_minutes[decision.dialect],
+            catalogue=catalogue(),
+            knobs=self.knobs,
+            brain=self.brain,
+            client_party=self.client_party,
+            party=self.party,
+            on_change=self.changed,
+        )
+        self.sessions.append(session)
+        self.changed()
+        return session
+
+    # -- HTTP
+
+    def request_name(self) -> str:
+        """The name of the next HTTP request's connection."""
+        self._requests += 1
+        return f"openai/http#{self._requests}"
+
+    def http(self, method: str, path: str, headers: Mapping[str, str]) -> HttpAnswer:
+        """Answer a plain HTTP request. The names of `headers` are in lower case."""
+        try:
+            if method == "GET" and (path == "/v1/models" or path.startswith("/v1/models/")):
+                self.handshake.key(headers)
+                return HttpAnswer(200, self._models(path.removeprefix("/v1/models").removeprefix("/")))
+            if method == "GET" and path == "/v1/realtime":
+                raise VendorError("upgrade_required")
+            raise VendorError("unknown_url", method=method, path=path)
+        except VendorError as error:
+            return HttpAnswer(error.text.status, error.body())
+
+    def _models(self, name: str) -> dict[str, Any]:
+        models = catalogue().offered(self.as_of)
+        if not name:
+            return {"object": "list", "data": [_listed(model) for model in models]}
+        for model in models:
+            if model.name == name:
+                return _listed(model)
+        raise VendorError("http_model_not_found", model=name)
+
+
+def _listed(model: Model) -> dict[str, Any]:
+    created = (model.released - date(1970, 1, 1)).days * 86400
+    return {"id": model.name, "object": "model", "created": created, "owned_by": "system"}
+
+
+def _planned_error(name: str, request: HandshakeRequest) -> VendorError:
+    text: ErrorText = error_text(name)
+    return VendorError(
+        text.name,
+        key="sk-...0000",
+        model=request.query.get("model", "the model"),
+        method="GET",
+        path=request.path,
+        minutes=60,
+    )
