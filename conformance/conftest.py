@@ -3,88 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from conformance.assembly import catalogue, make_knobs, registry, run_world
-from fakes.knobs import KnobError
+from conformance.asking import BETA_DAY, ask
+from conformance.assembly import registry, run_world
 from harness import run
 from harness.choices import Drawn, Replayed, Seeded, Source, Typical
 from harness.profile import ProfileError
 from harness.pytest_plugin import COLLECTED, report_folder
 from harness.report.model import Verdict
 from harness.requirements import RegistryError
-from harness.run import Collected, RunRequest, UsageProblem
+from harness.run import Collected, UsageProblem
 from harness.stage import GatewayNotStartable
 from harness.suite import CaseDefinition, Column, Outcome
 
-GATEWAYS = Path(__file__).parent / "gateways"
-DEFAULT_MODELS = ("gpt-realtime-2", "gpt-4o-realtime-preview")
-BETA_DAY = dt.date(2026, 4, 15)
-"""The day for models that only speak beta when nobody says otherwise: both dialects were alive."""
-
 
 def pytest_configure(config: pytest.Config) -> None:
+    option = config.getoption
     try:
-        request = _request(config)
-    except (UsageProblem, KnobError, RegistryError) as error:
+        request = ask(
+            gateway=option("--gateway"),
+            stage=option("--stage"),
+            models=option("--model"),
+            as_of=option("--as-of"),
+            seed=option("--seed"),
+            knobs=option("--knob"),
+            report=report_folder(config),
+            trace=option("--replay-trace"),
+            examples=option("--examples"),
+        )
+        collected = Collected(request, registry())
+    except (UsageProblem, RegistryError) as error:
         pytest.exit(f"callproof: {error}", returncode=run.EXIT_USAGE)
-    collected = Collected(request, registry())
-    if any(column.as_of == BETA_DAY for column in request.columns) and not config.getoption("--as-of"):
+    if any(column.as_of == BETA_DAY for column in request.columns) and not option("--as-of"):
         collected.notes.append(
             f"Models that spoke only the beta dialect are tried as of {BETA_DAY}, before OpenAI removed them."
         )
     config.stash[COLLECTED] = collected
-
-
-def _request(config: pytest.Config) -> RunRequest:
-    trace_file = config.getoption("--replay-trace")
-    trace = run.read_trace(trace_file) if trace_file else None
-    profile = run.find_gateway(config.getoption("--gateway"), [GATEWAYS])
-    if trace is not None:
-        as_of = dt.date.fromisoformat(trace.as_of)
-        columns = [Column(trace.model, trace.dialect, as_of)]
-        knobs = dict(trace.knobs)
-    else:
-        columns = _columns(config.getoption("--model"), config.getoption("--as-of"))
-        knobs = run.parse_knobs(config.getoption("--knob"))
-    make_knobs(knobs)
-    seed_option = config.getoption("--seed")
-    return RunRequest(
-        profile=profile,
-        stage=config.getoption("--stage"),
-        columns=columns,
-        seed=trace.seed if trace is not None else seed_option or 0,
-        source="replayed" if trace is not None else "typical" if seed_option is None else "seeded",
-        knobs=knobs,
-        report=report_folder(config),
-        trace=trace,
-        examples=config.getoption("--examples"),
-    )
-
-
-def _columns(models: list[str], as_of: str | None) -> list[Column]:
-    day = run.parse_as_of(as_of)
-    known = catalogue()
-    realtime = [model for model in known.models.values() if model.kind == "realtime"]
-    names = [model.name for model in realtime] if "all" in models else list(models) or list(DEFAULT_MODELS)
-    columns = []
-    for name in names:
-        model = next((model for model in realtime if model.name == name), None)
-        if model is None:
-            raise UsageProblem(
-                f"no realtime model is called {name!r}; there are: {', '.join(m.name for m in realtime)}"
-            )
-        # Models from before the GA API are spoken to in beta, all others in GA.
-        dialect = "beta" if model.released < known.ga_from else "ga"
-        gone = as_of is None and (not model.offered(day) or dialect not in known.era(day).dialects)
-        columns.append(Column(name, dialect, BETA_DAY if gone else day))
-    return columns
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -35,7 +35,8 @@ LOUD = 1000.0**2
 """Mean square from which sound that is no phrase counts as sound: background noise at 20 dB below a voice does not."""
 
 _WAVE_RATE = 8000
-_WAVE_KEPT = 240 * _WAVE_RATE // 1000
+_PER_MS = _WAVE_RATE // 1000
+_WAVE_KEPT = 240 * _PER_MS
 
 Floats = NDArray[np.float32]
 
@@ -120,17 +121,27 @@ class Ear:
         is thought to begin, give or take `doubt_ms`. Returns how much later it does begin, to a sample or so, or None
         when the sound does not agree with the phrase well enough to tell (the shape of the wave was lost on the way).
         """
-        per_ms = _WAVE_RATE // 1000
-        first, length = round(position_ms * per_ms), round(length_ms * per_ms)
+        first, length = round(position_ms * _PER_MS), round(length_ms * _PER_MS)
         pattern = wave(name, _WAVE_RATE)[first : first + length].astype(np.float32)
         begin = self._wave_end - len(self._wave)
-        low = max(round((near_ms - doubt_ms) * per_ms), begin)
-        sound = self._wave[low - begin : round((near_ms + doubt_ms) * per_ms) + len(pattern) - begin]
+        low = max(round((near_ms - doubt_ms) * _PER_MS), begin)
+        sound = self._wave[low - begin : round((near_ms + doubt_ms) * _PER_MS) + len(pattern) - begin]
         if len(pattern) < length or len(sound) < length:
             return None
-        likeness = np.abs(np.correlate(sound, pattern, "valid"))
-        best = int(likeness.argmax())
-        found = sound[best : best + length]
-        if likeness[best] < 0.5 * float(np.linalg.norm(found) * np.linalg.norm(pattern)):
+        best = int(np.abs(np.correlate(sound, pattern, "valid")).argmax())
+        if _likeness(sound[best : best + length], pattern) < 0.5:
             return None
-        return (low + best) / per_ms - near_ms
+        return (low + best) / _PER_MS - near_ms
+
+    def likeness(self, name: str, length_ms: float, at_ms: float) -> float:
+        """How much what was heard at `at_ms` since the last reset is the beginning of a phrase: 0 to 1."""
+        pattern = wave(name, _WAVE_RATE)[: round(length_ms * _PER_MS)].astype(np.float32)
+        first = round(at_ms * _PER_MS) - self._wave_end + len(self._wave)
+        sound = self._wave[max(first, 0) : max(first, 0) + len(pattern)]
+        return _likeness(sound, pattern) if first >= 0 and len(sound) == len(pattern) else 0.0
+
+
+def _likeness(sound: Floats, pattern: Floats) -> float:
+    """The normalised correlation of two pieces of sound, whichever way round the wave is."""
+    scale = float(np.linalg.norm(sound) * np.linalg.norm(pattern))
+    return abs(float(sound @ pattern)) / scale if scale else 0.0

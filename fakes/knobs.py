@@ -90,7 +90,7 @@ class Knobs(Mapping[str, Value]):
             return self._knobs[name]
         except KeyError:
             near = difflib.get_close_matches(name, self._knobs, 1)
-            hint = f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(sorted(self._knobs))}"
+            hint = f"; did you mean {near[0]}?" if near else "; `callproof knobs` lists them"
             raise KnobError(f"no knob is called {name!r}{hint}") from None
 
     def changed(self) -> dict[str, Value]:

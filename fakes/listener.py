@@ -14,6 +14,7 @@ __all__ = ["NOISE_MS", "PAUSE_MS", "TOLERANCE_MS", "Heard", "Listener"]
 
 _SEEK_MS = 60
 _FOLLOW_MS = 200
+_BREAK_MS = 10
 _QUIET_LEVEL = 100
 
 
@@ -28,6 +29,7 @@ class Listener:
     def __init__(self, encoding: str = "pcmu", rate: int = 8000) -> None:
         self._encoding, self._rate = encoding, check_rate(rate)
         self._sample = bytes_per_sample(encoding)
+        self._silent_sample = silent_sample(encoding)
         self._per_ms = rate * self._sample / 1000
         self._silences: dict[int, bytes] = {}
         self._recogniser = Recogniser(encoding, rate)
@@ -39,6 +41,10 @@ class Listener:
         # While comparing: the bytes of the phrase, and how far we are in them.
         self._reference: bytes | None = None
         self._at = 0
+        # Half a sample, when a piece of two-byte samples ends inside one.
+        self._half = b""
+        # Sound goes through zero: only a silence of this size is one.
+        self._break_size = int(_BREAK_MS * self._per_ms)
         # An unbroken piece of sound: what was not analysed yet, and how much of it is worth a look.
         self._open = False
         self._pending: list[bytes] = []
@@ -65,6 +71,10 @@ class Listener:
         silence in between; an earlier one is taken as right after, since nobody hears two pieces at once. An empty
         piece with a time is just the news that it is that late.
         """
+        if self._sample == 2 and (self._half or len(data) & 1):
+            data = self._half + data
+            self._half = data[len(data) & ~1 :]
+            data = data[: len(data) & ~1]
         size = len(data)
         changed = False
         if at_ms is not None and at_ms - self._anchor - self._bytes / self._per_ms > 1:
@@ -81,8 +91,8 @@ class Listener:
             return self._diverge(data, reference) or changed
         silence = self._silences.get(size)
         if silence is None:
-            silence = self._silences[size] = silent_sample(self._encoding) * (size // self._sample)
-        if data == silence:
+            silence = self._silences[size] = self._silent_sample * (size // self._sample)
+        if data == silence and (size >= self._break_size or not self._open):
             self._bytes += size
             return changed if self._idle else self._silent() or changed
         return self._sound(data) or changed
@@ -91,6 +101,7 @@ class Listener:
         """Finish whatever is being heard, as if a long silence followed. Returns True when `heard` grew."""
         before = len(self.heard)
         self._break()
+        self._half = b""
         self._recogniser.end_noise()
         self._recogniser.finish()
         self._idle = True
@@ -168,10 +179,9 @@ class Listener:
     def _analyse_last(self) -> None:
         """Hear what is pending; the sound ends there."""
         data = b"".join(self._pending)
-        data = data[: len(data) // self._sample * self._sample]
         # Silence up to the next hop and one hop more, so that every sample lies in a full window.
         hop = self._recogniser.ear.hop_bytes
-        self._recogniser.hear(data + silent_sample(self._encoding) * ((-len(data) % hop + hop) // self._sample))
+        self._recogniser.hear(data + self._silent_sample * ((-len(data) % hop + hop) // self._sample))
         self._recogniser.end()
         self._close()
 
@@ -217,7 +227,7 @@ class Listener:
             else:
                 other = middle
         same -= same % self._sample
-        silence = silent_sample(self._encoding)
+        silence = self._silent_sample
         if data[same:] == silence * ((len(data) - same) // self._sample):
             # A phrase goes through zero now and then: that was silence already.
             while data[:same].endswith(silence):

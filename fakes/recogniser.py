@@ -13,7 +13,7 @@ from functools import cache
 
 from fakes.ear import HOP_MS, QUARTER_MS, QUIET, WINDOW_MS, Ear
 from fakes.pcm import FRAME_MS
-from fakes.phrases import HIGH_TONES, LOW_TONES, PHRASES, SYMBOL_MS, UNKNOWN, Phrase
+from fakes.phrases import HIGH_TONES, LOW_TONES, PHRASES, SYMBOL_MS, UNKNOWN, Phrase, wave
 
 PAUSE_MS = 300
 """A silence inside a phrase (a frame that came late) up to this long does not end it."""
@@ -34,6 +34,8 @@ _SYMBOLS = len(LOW_TONES) * len(HIGH_TONES)
 _SYMBOL_HOPS = SYMBOL_MS // HOP_MS
 _TRIPLE_HOPS = 2 * _SYMBOL_HOPS
 _PROOF = 5
+_ALIKE = 0.8
+_TELL_MS = 200
 _END_MS = 15
 
 
@@ -279,8 +281,13 @@ class Recogniser:
         """Nothing was heard until `now`."""
         if self._noise_start is not None and now - self._noise_end > PAUSE_MS:
             self.end_noise()
-        if self.track is not None and now - self.track.last > PAUSE_MS:
-            self.finish()
+        if self.track is not None:
+            due = self.track.last + PAUSE_MS
+            if self._again is not None and self._again <= due:
+                # There is sound again in time; it takes a moment to tell what it is.
+                due = max(due, self._again + _TELL_MS)
+            if now > due:
+                self.finish()
 
     def enter(self, state: State) -> None:
         """Change state. Raises `RuntimeError` for a transition that is not declared."""
@@ -453,15 +460,15 @@ class Recogniser:
         return before in self._guesses[window - _SYMBOL_HOPS - 1 : window - _SYMBOL_HOPS + 2]
 
     def _guess_resumptions(self, track: Track, time: float) -> float | None:
-        """From where it stopped; as if it had not stopped; without a silence, also a frame or two more or less."""
+        """From where it stopped, or as if it had not stopped; and either with a frame or two more or less."""
         if self._again is None:
             piece = self._piece
             again = max(track.last, piece.origin)
             if not track.soft_end:
                 again = piece.edge(track.power, piece.quarter(again), len(piece.quarters), loud=True) or math.inf
-            lags = [track.lag + again - track.last, track.lag]
-            if again - track.last < FRAME_MS / 2:
-                lags += [track.lag + frames * FRAME_MS for frames in (-1, 1, -2, 2)]
+            silence = again - track.last
+            frames = (0, -1, 1) if silence > FRAME_MS / 2 else (0, -1, 1, -2, 2)
+            lags = [track.lag + delay + frame * FRAME_MS for frame in frames for delay in (silence, 0)]
             self._resumptions = [_Resumption(lag) for lag in lags]
             self._again = None if again == math.inf else again
         return self._again
@@ -519,17 +526,20 @@ class Recogniser:
             if agrees > 0:
                 good = earlier
         start = max(self._onset(good, touched), lag)
-        if start - lag < TOLERANCE_MS or self._interrupts(phrase, lag, touched):
+        if start - lag < TOLERANCE_MS or self._interrupts(phrase, lag, start):
             return lag
         return start
 
-    def _interrupts(self, phrase: Phrase, lag: float, window: int) -> bool:
-        """Whether `phrase` began while the one before it still seemed to go on, since some symbols are the same."""
-        track = self.track
-        first = math.ceil((lag - self._piece.origin) / HOP_MS)
-        if track is None or track.phrase is phrase or lag < track.run_start - 1 or not 0 <= first < window:
+    def _interrupts(self, phrase: Phrase, lag: float, start: float) -> bool:
+        """Whether `phrase` began while the one before it seemed to go on, since both have the same symbol there."""
+        track, length = self.track, start - lag
+        if track is None or track.phrase is phrase or lag < track.run_start - 1 or length > 3 * SYMBOL_MS:
             return False
-        return all(self._fits(phrase, lag, earlier) >= 0 for earlier in range(first, window))
+        if lag >= self._piece.origin:
+            return self.ear.likeness(phrase.name, length, lag - self._piece.origin) > _ALIKE
+        # The sound before this piece was followed by its bytes, so it was that of the book.
+        theirs = wave(track.phrase.name, 8000)[max(round((lag - track.lag) * 8), 0) : round(track.position * 8)]
+        return len(theirs) > 0 and bool((theirs == wave(phrase.name, 8000)[: len(theirs)]).all())
 
     def _claim(self, track: Track) -> bool:
         """Was the sound just before the beginning of the phrase, with pauses in it? Then it belongs to the track."""

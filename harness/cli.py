@@ -12,8 +12,7 @@ import pytest
 from harness import run
 from harness.trace import Trace
 
-GATEWAYS = Path(__file__).resolve().parent.parent / "conformance" / "gateways"
-SUITE = GATEWAYS.parent
+SUITE = Path(__file__).resolve().parent.parent / "conformance"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,7 +28,7 @@ def _usage(error: run.UsageProblem) -> None:
 
 def _pytest(arguments: list[str]) -> int:
     """Run pytest on the suite, whatever project the user stands in."""
-    base = ["-c", os.devnull, f"--rootdir={SUITE.parent}", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"]
+    base = ["-c", os.devnull, f"--rootdir={SUITE.parent}", "-p", "no:cacheprovider", "-p", "no:asyncio"]
     return int(pytest.main([*base, "--no-header", "--tb=short", "-q", *arguments]))
 
 
@@ -58,10 +57,10 @@ def run_suite(
 
     Exit status: 0 all well, 1 failures, 2 usage, 3 gateway not startable, 4 harness error.
     """
+    from conformance.asking import ask
+
     try:
-        run.find_gateway(gateway, [GATEWAYS])
-        run.parse_as_of(as_of)
-        run.parse_knobs(knobs)
+        ask(gateway=gateway, stage=stage, models=models, as_of=as_of, knobs=knobs)
     except run.UsageProblem as error:
         _usage(error)
     arguments = [str(SUITE), f"--gateway={gateway}", f"--stage={stage}", f"--report={report}"]
@@ -80,15 +79,36 @@ def run_suite(
 @click.option("--report", default="", metavar="DIR", help="Write a report there.")
 def replay(trace: str, stage: str | None, gateway: str | None, report: str) -> None:
     """Run the world of a trace again: same verdict, same wire on the virtual stage, same order on the live one."""
+    from conformance.asking import ask
+
     try:
         read: Trace = run.read_trace(trace)
-        run.find_gateway(gateway or read.gateway, [GATEWAYS])
+        ask(gateway=gateway or read.gateway, stage=stage or read.stage, trace=trace)
     except run.UsageProblem as error:
         _usage(error)
     case = SUITE.parent / read.case
     arguments = [str(case), f"--replay-trace={trace}", f"--gateway={gateway or read.gateway}"]
     arguments += [f"--stage={stage or read.stage}", f"--model={read.model}", f"--report={report}"]
     sys.exit(_pytest(arguments))
+
+
+@main.command()
+@click.argument("pattern", default="")
+def knobs(pattern: str) -> None:
+    """List the vendors' knobs: what each one is about, its default, and what else it can be."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from conformance.assembly import make_knobs
+
+    table = Table("knob", "default", "or", "what it decides", box=None, pad_edge=False)
+    known = make_knobs()
+    for name in sorted(known):
+        if pattern in name:
+            knob = known.knob(name)
+            others = ", ".join(str(option) for option in knob.options if option != knob.default)
+            table.add_row(name, str(knob.default), others, knob.behaviour)
+    Console().print(table)
 
 
 @main.command()

@@ -69,6 +69,21 @@ class ManualClock:
         self._now = until
 
 
+class NotedChoices(TypicalChoices):
+    """Typical values; writes down what was asked for, tokens aside."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def delay(self, point: str, low_ms: int, typical_ms: int, high_ms: int) -> float:
+        self.asked.append(point)
+        return super().delay(point, low_ms, typical_ms, high_ms)
+
+    def integer(self, point: str, low: int, typical: int, high: int) -> int:
+        self.asked.append(point)
+        return super().integer(point, low, typical, high)
+
+
 @dataclass(slots=True)
 class ListSink:
     """Keeps the frames, and records them as the shell does when they leave."""
@@ -89,8 +104,9 @@ class ListSink:
 class Client:
     """One session and what it has sent."""
 
-    def __init__(self, clock: ManualClock, session: RealtimeSession, sink: ListSink) -> None:
+    def __init__(self, clock: ManualClock, recorder: ListRecorder, session: RealtimeSession, sink: ListSink) -> None:
         self.clock = clock
+        self.recorder = recorder
         self.session = session
         self.sink = sink
         self._seen = 0
@@ -138,7 +154,8 @@ class World:
         self.knobs = Knobs.load(KNOBS)
         for name, value in (knobs or {}).items():
             self.knobs.set(name, value)
-        ports = Ports(self.clock, TypicalChoices(), self.recorder, OpenGates())
+        self.choices = NotedChoices()
+        ports = Ports(self.clock, self.choices, self.recorder, OpenGates())
         self.service = OpenAIService(ports, as_of=as_of, keys={KEY: KeyInfo()}, knobs=self.knobs, brain=brain)
 
     def connect(
@@ -154,7 +171,7 @@ class World:
         session = self.service.accept(opening, opening.decision, sink)
         sink.session = session
         session.start()
-        return Client(self.clock, session, sink)
+        return Client(self.clock, self.recorder, session, sink)
 
     def open(self, dialect: str = "ga", *, g711: bool = True, **session: Any) -> Client:
         """Open a session, wait for it and configure it; nothing of that is left in `events`."""

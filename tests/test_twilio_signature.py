@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from twilio.request_validator import RequestValidator
 
-from fakes.knobs import Knobs
-from fakes.twilio.core import KNOBS
+from fakes.twilio import default_knobs
 from fakes.twilio.signature import signature, signed_url
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -77,7 +76,7 @@ def test_library_accepts_what_we_sign() -> None:
     ],
 )
 def test_url_that_is_signed(url: str, knobs: dict[str, str], expected: str) -> None:
-    settings = Knobs.load(KNOBS)
+    settings = default_knobs()
     for name, value in knobs.items():
         settings.set(f"twilio.signature_wss_{name}", value)
     assert signed_url(url, settings) == expected

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from fakes.knobs import Knobs
 from fakes.local import ListRecorder, OpenGates, TypicalChoices
 from fakes.people import Person
 from fakes.ports import Ports
-from fakes.twilio import KNOBS, Call, PhoneNumber, Stream, Twilio
+from fakes.twilio import Call, PhoneNumber, Stream, Twilio, default_knobs
 from fakes.twilio.boundary import (
     CloseHow,
     Failure,
@@ -208,7 +207,7 @@ class World:
         self.recorder = ListRecorder()
         self.choices = FixedChoices(fixed or {})
         ports = Ports(self.clock, self.choices, self.recorder, OpenGates())
-        self.knobs = Knobs.load(KNOBS)
+        self.knobs = default_knobs()
         for name, value in (knobs or {}).items():
             self.knobs.set(f"twilio.{name}", value)
         config = {"voice_url": VOICE, "status_callback": STATUS, **(number or {})}

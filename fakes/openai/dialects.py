@@ -172,11 +172,11 @@ class Dialect:
 
     def item(self, item: Item, *, with_object: bool = True, with_audio: bool = False) -> Wire:
         """An item as the server sends it. `with_audio`: its sound too, as `conversation.item.retrieved` has it."""
+        if item.raw is not None:
+            return {"id": item.id, **item.raw}
         wire: Wire = {"id": item.id}
         if with_object or self.always_object:
             wire["object"] = "realtime.item"
-        if item.raw is not None:
-            return {**wire, **item.raw, "id": item.id}
         wire["type"] = item.type
         wire["status"] = item.status
         match item.type:

@@ -15,6 +15,9 @@ from fakes.openai.service import HttpAnswer, OpenAIService, Opening
 from fakes.openai.session import CHANNEL, RealtimeSession
 
 MAX_MESSAGE = 16 * 1024 * 1024
+"""What the vendor takes. A message above it is answered with close 1009."""
+HARD_LIMIT = 4 * MAX_MESSAGE
+"""What is read at all. Above it the connection breaks, perhaps before the client has seen the close frame."""
 HTTP_CHANNEL = "openai.http"
 
 
@@ -146,7 +149,7 @@ class OpenAIServer:
                 return self._answered(answer, opening.connection, CHANNEL, "upgrade.refused", headers_out)
             ws = web.WebSocketResponse(
                 protocols=(SUBPROTOCOL,) if offered else (),
-                max_msg_size=MAX_MESSAGE,
+                max_msg_size=HARD_LIMIT,
                 compress=bool(service.knobs["openai.permessage_deflate"]),
                 autoclose=True,
             )
@@ -262,7 +265,9 @@ class OpenAIServer:
         client = self.service.client_party
         while True:
             message = await ws.receive()
-            if message.type is WSMsgType.TEXT:
+            if message.type in (WSMsgType.TEXT, WSMsgType.BINARY) and len(message.data) > MAX_MESSAGE:
+                session.receive_oversized(len(message.data))
+            elif message.type is WSMsgType.TEXT:
                 session.receive_text(message.data)
             elif message.type is WSMsgType.BINARY:
                 session.receive_binary(message.data)

@@ -117,7 +117,7 @@ class OpenAIService:
         """Fix what happens at the handshake of the nth connection, counted from 1; by default of the next one."""
         self._plans[connection if connection is not None else len(self.openings) + 1] = plan
 
-    async def wait_for(self, condition: Callable[[], T]) -> T:
+    async def wait_for(self, condition: Callable[[], T | None]) -> T:
         """Wait until `condition` returns something true, and return that. It is tried whenever something happens."""
         return await self._waiting.until(condition)
 

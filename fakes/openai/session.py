@@ -300,6 +300,19 @@ class RealtimeSession:
         )
         self._when_open(lambda: self._refuse(VendorError("binary_frame"), None))
 
+    def receive_oversized(self, size: int) -> None:
+        """Take note of a message that is larger than the vendor allows; it ends the connection. `size` in bytes."""
+        self.ports.recorder.record(
+            self._client_party,
+            self._party,
+            CHANNEL,
+            "oversized",
+            connection=self.connection,
+            invalid=f"a message of {size} bytes",
+            meta={"bytes": size},
+        )
+        self.close(1009, "message too large")
+
     def _record(self, text: str, kind: str, invalid: str | None) -> None:
         self.ports.recorder.record(
             self._client_party, self._party, CHANNEL, kind, text, connection=self.connection, invalid=invalid
@@ -461,7 +474,7 @@ class RealtimeSession:
         """The server's own truncation: it takes for played what can have been played since the audio began."""
         item = response.items[-1]
         if item.role == "assistant" and item.parts and item.parts[0].kind == "audio":
-            end = int(min(item.parts[0].duration_ms, (self.ports.clock.now() - began) * 1000))
+            end = int(min(item.parts[0].duration_ms, round((self.ports.clock.now() - began) * 1000)))
             self._items.truncated(item, 0, end)
 
     def speech_stopped(self, audio_end_ms: int) -> None:

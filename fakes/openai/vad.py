@@ -85,6 +85,11 @@ class InputAudio:
             self._detection = detection
             self._reset_speech()
             if detection is None:
+                # Without turn detection there are no frames: what waited to become one is just audio.
+                self._listener.feed(self._rest)
+                self._total += len(self._rest)
+                self._buffer += self._rest
+                self._rest = b""
                 return
             self._threshold = detection.threshold * LEVEL_AT_FULL_THRESHOLD
             self._loud_wanted = max(1, -(-self._speech_ms // FRAME_MS))
@@ -117,8 +122,8 @@ class InputAudio:
 
     def append(self, data: bytes) -> None:
         """Take in audio of any length."""
-        self._listener.feed(data)
         if self._detection is None:
+            self._listener.feed(data)
             self._total += len(data)
             self._buffer += data
         elif not self._rest and len(data) == self._frame_bytes:
@@ -132,6 +137,7 @@ class InputAudio:
             self._rest = data[len(data) - len(data) % size :]
 
     def _frame(self, frame: bytes) -> None:
+        self._listener.feed(frame)
         self._total += self._frame_bytes
         self._buffer += frame
         if level(frame, self._encoding) >= self._threshold:
@@ -170,6 +176,7 @@ class InputAudio:
 
     def take(self) -> tuple[bytes, tuple[Heard, ...]]:
         """Empty the buffer; return what was in it, and what was heard since it was last emptied."""
+        self._listener.feed(self._rest)
         self._hear_out()
         heard = tuple(self._heard[self._told :])
         audio = bytes(self._buffer) + self._rest

@@ -31,10 +31,9 @@ class Waiting:
                 future.set_result(None)
             self._waiters.remove(waiter)
 
-    async def until(self, condition: Callable[[], T]) -> T:
+    async def until(self, condition: Callable[[], T | None]) -> T:
         """Wait until `condition` returns something true, and return that."""
-        value = condition()
-        while not value:
+        while not (value := condition()):
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             waiter = (condition, future)
             self._waiters.append(waiter)
@@ -43,5 +42,4 @@ class Waiting:
             finally:
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
-            value = condition()
         return value

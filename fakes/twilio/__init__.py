@@ -5,8 +5,8 @@
 
 from fakes.twilio.boundary import PhoneNumber
 from fakes.twilio.call import Call, CallStatus
-from fakes.twilio.core import KNOBS, Twilio
+from fakes.twilio.core import KNOBS, Twilio, default_knobs
 from fakes.twilio.signature import signature
 from fakes.twilio.stream import Stream
 
-__all__ = ["KNOBS", "Call", "CallStatus", "PhoneNumber", "Stream", "Twilio", "signature"]
+__all__ = ["KNOBS", "Call", "CallStatus", "PhoneNumber", "Stream", "Twilio", "default_knobs", "signature"]

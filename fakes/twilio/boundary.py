@@ -148,7 +148,7 @@ class TwilioIO(Protocol):
         ...
 
     def send(self, stream: str, data: str | bytes) -> bool:
-        """Send one frame now, text or binary. False: it was not sent, since the peer does not read or the socket is gone."""
+        """Send one frame now, text or binary. False: not sent, since the peer does not read or the socket is gone."""
         ...
 
     def close_stream(self, stream: str, how: CloseHow) -> None:

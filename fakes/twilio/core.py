@@ -7,6 +7,7 @@ What comes in: `rest`, `dial`, `webhook_sent`, `webhook_answered`, `stream_openi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,17 @@ if TYPE_CHECKING:
     from fakes.twilio.stream import Stream
 
 KNOBS = Path(__file__).parent / "knobs.toml"
+
+
+@cache
+def _known_knobs() -> Knobs:
+    return Knobs.load(KNOBS)
+
+
+def default_knobs() -> Knobs:
+    """Knobs of Twilio alone, at their defaults, to be turned freely. The file is read once in a process."""
+    known = _known_knobs()
+    return Knobs({name: known.knob(name) for name in known})
 
 
 class Twilio:

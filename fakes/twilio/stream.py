@@ -281,7 +281,8 @@ class Stream:
         if not self._send(self.name, data):
             return
         if isinstance(data, bytes):
-            kind, fault = "binary", "a binary frame: Twilio sends text only"
+            kind = "binary"
+            fault: str | None = "a binary frame: Twilio sends text only"
         else:
             kind, fault = kind_of(data), event_fault(data)
         self._record("twilio", self._party, "twilio.stream", kind, data, connection=self.name, invalid=fault)

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from harness.virtual.network import PARTY
+
 if TYPE_CHECKING:
     from harness.virtual.loop import VirtualLoop
 
@@ -36,15 +38,20 @@ def _refuse(*args: Any, **kwargs: Any) -> NoReturn:
 
 
 class Entropy:
-    """Random bytes that follow from a seed: the n-th call in two runs with one seed gives the same bytes."""
+    """Random bytes that follow from a seed: a party's n-th call in two runs with one seed gives the same bytes.
+
+    Each party has a stream of its own, so that what one of them does only once in a process (importing a module) does
+    not change what the others get.
+    """
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._calls = 0
+        self._calls: dict[str, int] = {}
 
     def __call__(self, size: int) -> bytes:
-        self._calls += 1
-        return hashlib.shake_128(f"{self._seed}/{self._calls}".encode()).digest(size)
+        party = PARTY.get()
+        count = self._calls[party] = self._calls.get(party, 0) + 1
+        return hashlib.shake_128(f"{self._seed}/{party}/{count}".encode()).digest(size)
 
 
 @contextmanager

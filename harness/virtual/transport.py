@@ -324,6 +324,7 @@ class _Sniffer(asyncio.Protocol):
         if data[0] != 0x16:
             self._transport.abort()
             return
+        self._transport._extra["tls"] = True  # type: ignore[attr-defined]
         inner = self._listener.factory()
         outer = sslproto.SSLProtocol(
             self._loop,

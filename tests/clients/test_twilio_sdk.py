@@ -14,10 +14,9 @@ from twilio.base.exceptions import TwilioRestException
 from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
 
-from fakes.knobs import Knobs
 from fakes.local import local_ports
 from fakes.people import Person
-from fakes.twilio import KNOBS, PhoneNumber, Twilio
+from fakes.twilio import PhoneNumber, Twilio, default_knobs
 from fakes.twilio.server import TwilioServer
 
 ACCOUNT = "AC" + "0123456789abcdef" * 2
@@ -39,9 +38,7 @@ class Fake:
 @pytest.fixture
 async def fake() -> AsyncIterator[Fake]:
     ports = local_ports()
-    twilio = Twilio(
-        ports, account_sid=ACCOUNT, auth_token=TOKEN, numbers=[PhoneNumber(NUMBER)], knobs=Knobs.load(KNOBS)
-    )
+    twilio = Twilio(ports, account_sid=ACCOUNT, auth_token=TOKEN, numbers=[PhoneNumber(NUMBER)], knobs=default_knobs())
     callee = Person(ports, number=CALLEE, party="callee")
     callee.answers_after(1)
     twilio.add_phone(callee)
