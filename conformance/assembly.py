@@ -32,6 +32,7 @@ from fakes.twilio.server import TwilioServer
 from fakes.twilio.stream import Stream
 from harness.choices import Choices, Source
 from harness.clock import WorldClock
+from harness.faults import watched_for_faults
 from harness.gates import Gates, OrderedGates
 from harness.live import LiveStage
 from harness.profile import Operation, render
@@ -455,13 +456,16 @@ def run_world(definition: CaseDefinition, request: RunRequest, column: Column, s
             messages=world.wire.messages,
             order=world.gates.order,
             seconds=world.clock.now(),
-            digest=world.wire.digest(),
             stage=stage.name,
             error=error,
             output=output,
         )
 
-    return stage.run(main)
+    with watched_for_faults() as faults:
+        outcome = stage.run(main)
+    for fault in faults:
+        checks.harness_error(f"a fake raised an exception: {fault}")
+    return outcome
 
 
 async def _play(world: PhoneWorld, checks: Checks) -> str | None:

@@ -9,7 +9,7 @@ from harness.wire import Message
 
 if TYPE_CHECKING:
     from conformance.assembly import PhoneWorld
-    from fakes.openai.session import Session
+    from fakes.openai.session import RealtimeSession
 
 AUDIO_DELTAS = ("response.output_audio.delta", "response.audio.delta")
 BYTES_PER_SECOND = {"audio/pcmu": 8000, "audio/pcma": 8000, "audio/pcm": 48000, "g711_ulaw": 8000, "g711_alaw": 8000}
@@ -85,7 +85,7 @@ def _p95(values: list[float]) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))]
 
 
-def spoken_and_appended(world: PhoneWorld, session: Session, phrase: str) -> tuple[bool, str]:
+def spoken_and_appended(world: PhoneWorld, session: RealtimeSession, phrase: str) -> tuple[bool, str]:
     """Whether a phrase lasts as long for the model as it lasted on the phone (within 5 percent and 100 ms)."""
     starts = world.wire.all("speech.start", channel="phone", where=lambda m: m.body == phrase)
     ends = world.wire.all("speech.end", channel="phone", where=lambda m: m.body == phrase)

@@ -196,9 +196,10 @@ class Bench:
         told = {}
         for name in self.knobs:
             knob = self.knobs.knob(name)
-            told[name] = {"value": self.knobs[name], "default": knob.default, "behaviour": knob.behaviour}
+            about: dict[str, Any] = {"value": self.knobs[name], "default": knob.default, "behaviour": knob.behaviour}
             if knob.options:
-                told[name]["options"] = list(knob.options)
+                about["options"] = list(knob.options)
+            told[name] = about
         return web.json_response(told)
 
     async def turn_knob(self, request: web.Request) -> web.Response:

@@ -81,8 +81,8 @@ async def test_two_calls_at_the_same_time_do_not_mix(world: PhoneWorld, check: C
         heard = {h.phrase for h in person.heard}
         check("AUD-009", heard <= own[said], f"who said {said} heard {sorted(heard)}")
     for session in world.openai.sessions:
-        heard = [h.phrase for h in session.heard]
-        check("AUD-009", len(set(heard)) <= 1, f"one session heard {heard}")
+        got = [h.phrase for h in session.heard]
+        check("AUD-009", len(set(got)) <= 1, f"one session heard {got}")
 
 
 @case(about="LIFE-010", claims=["phone.inbound", "health"])

@@ -3,7 +3,8 @@
 A phrase is a row of symbols of 40 ms. A symbol is a pair of tones, one of twelve low ones and one of twelve high ones,
 all of them multiples of 50 Hz between 450 and 2800 Hz, so that symbols begin and end at a zero crossing, any 20 ms
 inside one hold whole periods, and telephone codecs leave them alone. Both tones change from each symbol to the next,
-and no three symbols in a row come twice in the whole book: 120 ms of a phrase tell which phrase it is, and where in it.
+and no three symbols in a row come twice in the whole book: 120 ms of a phrase tell which phrase it is, and where in
+it. The two symbols that a phrase begins with come nowhere else: it is not taken for a part of one that it interrupts.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib import resources
 from types import MappingProxyType
@@ -80,20 +81,41 @@ def _random_symbols(name: str) -> Iterator[int]:
         block += 1
 
 
-def _symbols(name: str, count: int, taken: set[tuple[int, ...]]) -> tuple[int, ...]:
-    width = len(HIGH_TONES)
+@dataclass(slots=True)
+class _Taken:
+    """What may not come again: three symbols in a row, and the two that a phrase begins with."""
+
+    triples: set[tuple[int, ...]] = field(default_factory=set)
+    pairs: set[tuple[int, ...]] = field(default_factory=set)
+    openings: set[tuple[int, ...]] = field(default_factory=set)
+
+    def allows(self, row: list[int], symbol: int) -> bool:
+        """Whether `row` may go on with `symbol`."""
+        if not row:
+            return True
+        low, high = divmod(symbol, len(HIGH_TONES))
+        if low == row[-1] // len(HIGH_TONES) or high == row[-1] % len(HIGH_TONES):
+            return False
+        if len(row) == 1:
+            return (row[0], symbol) not in self.pairs
+        return (row[-1], symbol) not in self.openings and (row[-2], row[-1], symbol) not in self.triples
+
+    def take(self, row: list[int]) -> None:
+        """Note the end of `row`."""
+        if len(row) == 2:
+            self.openings.add(tuple(row))
+        self.pairs.add(tuple(row[-2:]))
+        self.triples.add(tuple(row[-3:]))
+
+
+def _symbols(name: str, count: int, taken: _Taken) -> tuple[int, ...]:
     row: list[int] = []
     for symbol in _random_symbols(name):
         if len(row) == count:
             break
-        if row and (symbol // width == row[-1] // width or symbol % width == row[-1] % width):
-            continue
-        if len(row) >= 2:
-            triple = (row[-2], row[-1], symbol)
-            if triple in taken:
-                continue
-            taken.add(triple)
-        row.append(symbol)
+        if taken.allows(row, symbol):
+            row.append(symbol)
+            taken.take(row)
     return tuple(row)
 
 
@@ -101,7 +123,7 @@ def _load() -> _Book:
     data = tomllib.loads(resources.files("fakes").joinpath("phrases.toml").read_text(encoding="utf-8"))
     phrases: dict[str, Phrase] = {}
     by_text: dict[str, Phrase] = {}
-    taken: set[tuple[int, ...]] = set()
+    taken = _Taken()
     for speaker in _SPEAKERS:
         for name, text in data[speaker].items():
             words = _words(text)

@@ -123,10 +123,11 @@ class Track:
 
 @dataclass(slots=True)
 class _Resumption:
-    """A guess at how a phrase that broke off goes on, and how many windows in a row agree with it."""
+    """A guess at how a phrase that broke off goes on; how many windows in a row agree with it, and how many do not."""
 
     lag: float
     good: int = 0
+    bad: int = 0
 
 
 @dataclass(slots=True)
@@ -481,9 +482,10 @@ class Recogniser:
         for guess in self._resumptions:
             agrees = self._fits(track.phrase, guess.lag, window)
             guess.good = 0 if agrees < 0 else guess.good + agrees
-        # The first of the best. At the end of the phrase there may be no time for the full proof.
-        best = max(self._resumptions, key=lambda guess: guess.good)
-        at_end = time >= best.lag + track.phrase.duration_ms - _END_MS - HOP_MS
+            guess.bad += agrees < 0
+        best = max(self._resumptions, key=lambda guess: (guess.good, -guess.bad))
+        # At the end of the phrase there may be no time for the full proof, but then all of it should agree.
+        at_end = time >= best.lag + track.phrase.duration_ms - _END_MS - HOP_MS and best.bad <= 1
         if best.good < (2 if at_end else _PROOF):
             return False
         position = max(time - 2 * WINDOW_MS - best.lag, 0.0)

@@ -157,8 +157,11 @@ class Profile:
 
     @property
     def cache(self) -> Path:
-        """Where `setup` installs: one folder per content of the setup commands."""
-        key = hashlib.sha256(repr((self.folder, self.gateway.setup)).encode()).hexdigest()[:12]
+        """Where `setup` installs: one folder for each content of its commands and of the profile's files they name."""
+        named = [part for line in self.gateway.setup for part in line if part.startswith("{profile}/")]
+        files = [self.folder / part.removeprefix("{profile}/") for part in named]
+        contents = [file.read_bytes() for file in files if file.is_file()]
+        key = hashlib.sha256(repr((self.folder, self.gateway.setup, contents)).encode()).hexdigest()[:12]
         root = Path(os.environ.get("CALLPROOF_CACHE", Path.home() / ".cache" / "callproof"))
         return root / f"{self.name}-{key}"
 

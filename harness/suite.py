@@ -14,6 +14,7 @@ A case is an async function with the story of a call in it::
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from harness.choices import Choices
 from harness.report.model import Check, Level, Verdict, WorldResult
 from harness.requirements import Registry
 from harness.trace import Trace
-from harness.wire import Message
+from harness.wire import Message, digest
 
 HARNESS = "HARNESS"
 """The requirement id under which our own faults are listed."""
@@ -191,7 +192,7 @@ class Checks:
         return list(worst.values())
 
 
-@dataclass(slots=True)
+@dataclass
 class Outcome:
     """What came of one world: verdicts, the wire, and all that is needed to have it again."""
 
@@ -202,10 +203,14 @@ class Outcome:
     messages: list[Message]
     order: list[tuple[str, str]]
     seconds: float
-    digest: str
     stage: str
     error: str | None = None
     output: str = ""
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """The digest of the wire; it takes a while for a call with audio, so only those who ask pay for it."""
+        return digest(self.messages)
 
     def trace(self, *, callproof: str, case: str, gateway: str, version: str, knobs: Mapping[str, Any]) -> Trace:
         """The trace of this world."""

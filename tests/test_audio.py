@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -208,6 +209,11 @@ def test_phrases_last_as_long_as_their_words() -> None:
 def test_no_three_symbols_come_twice() -> None:
     triples = [phrase.symbols[at : at + 3] for phrase in PHRASES.values() for at in range(len(phrase.symbols) - 2)]
     assert len(triples) == len(set(triples))
+
+
+def test_how_a_phrase_begins_comes_nowhere_else() -> None:
+    pairs = Counter(pair for phrase in PHRASES.values() for pair in pairwise(phrase.symbols))
+    assert {pairs[phrase.symbols[:2]] for phrase in PHRASES.values()} == {1}
 
 
 def test_both_tones_change_and_stay_in_the_telephone_band() -> None:

@@ -32,6 +32,8 @@ class HandshakePlan:
     `refuse_http`: status and error (a name or a code in errors.toml), answered instead of the upgrade, with `headers`.
     `refuse_in_band`: an error after the upgrade, then a close with `close_code` (default: that of the error).
     `reset`: the connection is reset instead of an answer. `silent`: there is never an answer.
+    `refuse_updates`: the error with which every `session.update` of this connection is refused, however good it is.
+    `shape`: which of the allowed shapes its session objects have (`fakes.openai.shapes`).
     """
 
     delay_ms: int | None = None
@@ -42,10 +44,12 @@ class HandshakePlan:
     headers: Mapping[str, str] = field(default_factory=dict)
     reset: bool = False
     silent: bool = False
+    refuse_updates: str | None = None
+    shape: int = 0
 
     def __post_init__(self) -> None:
         # A name that does not exist is told to the author of the case, not to the gateway.
-        for name in (self.refuse_in_band, self.refuse_http[1] if self.refuse_http else None):
+        for name in (self.refuse_in_band, self.refuse_updates, self.refuse_http[1] if self.refuse_http else None):
             if name is not None:
                 error_text(name)
 
@@ -172,6 +176,8 @@ class OpenAIService:
             party=self.party,
             on_change=self.changed,
         )
+        session.shape = opening.plan.shape
+        session.refuse_updates = opening.plan.refuse_updates
         self.sessions.append(session)
         self.changed()
         return session

@@ -21,6 +21,7 @@ from fakes.openai.items import Conversation, Item, Part, decode_audio, text_toke
 from fakes.openai.prompting import prompt_of
 from fakes.openai.protocol import check, validate
 from fakes.openai.responses import IllegalTransitionError, Response
+from fakes.openai.shapes import shaped
 from fakes.openai.transcription import transcription_events, transcription_of
 from fakes.openai.updates import check_output, check_transcription, check_update
 from fakes.openai.vad import InputAudio
@@ -98,6 +99,10 @@ class RealtimeSession:
         self.model = model.name if model is not None else None
         self.state = State.CONNECTED
         self.closed: Closed | None = None
+        self.shape = 0
+        """Which of the allowed shapes the session objects have, see `fakes.openai.shapes`."""
+        self.refuse_updates: str | None = None
+        """The error with which every `session.update` is refused; for test cases."""
         self.received: list[Wire] = []
         """The client events so far, but for audio, in order."""
         self.sent: list[str] = []
@@ -176,7 +181,7 @@ class RealtimeSession:
 
     def _created(self) -> None:
         self._move(State.OPEN)
-        self.emit(self._session_event("created"), {"session": self.wire})
+        self.emit(self._session_event("created"), {"session": shaped(self.wire, self.shape)})
         wanted = self.knobs["openai.conversation_created"]
         if self.kind == "realtime" and (wanted == "always" or wanted == self.dialect.name):
             conversation = {"id": self.conversation_id, "object": "realtime.conversation"}
@@ -417,6 +422,8 @@ class RealtimeSession:
 
     def _session_update(self, event: Wire) -> None:
         update = event["session"]
+        if self.refuse_updates is not None:
+            raise VendorError(self.refuse_updates)
         for_transcription = event["type"] == "transcription_session.update" or update.get("type") == "transcription"
         if self.kind == "realtime" and for_transcription:
             raise VendorError("transcription_update_to_realtime")
@@ -431,7 +438,7 @@ class RealtimeSession:
         self.wire = merged
         self.settings = settings
         self.input.configure(settings.input_format, settings.turn_detection)
-        self.emit(self._session_event("updated"), {"session": self.wire})
+        self.emit(self._session_event("updated"), {"session": shaped(self.wire, self.shape)})
 
     @property
     def _spoke(self) -> bool:

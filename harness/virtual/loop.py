@@ -14,9 +14,8 @@ import socket
 import ssl as ssl_module
 import threading
 import weakref
-from asyncio import events
 from collections.abc import Callable, Coroutine, Sequence
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import Any, NoReturn, TypeVar
 
 from harness.virtual.network import PARTY, Network, VirtualServer
@@ -36,6 +35,53 @@ class Spinning(RuntimeError):
     """Callbacks schedule each other for ever without any time passing."""
 
 
+class _Timer(asyncio.TimerHandle):
+    """A timer handle without the bookkeeping that only a debugging loop needs."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: Sequence[Any],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+    ) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+        self._when = when
+        self._scheduled = True
+
+
+class _Delivery:
+    """A callback with one argument that cannot be cancelled."""
+
+    __slots__ = ("_argument", "_callback", "_context", "_loop")
+    _cancelled = False
+
+    def __init__(self, loop: VirtualLoop, callback: Callable[[Any], object], argument: Any, context: Context) -> None:
+        self._loop = loop
+        self._callback = callback
+        self._argument = argument
+        self._context = context
+
+    def _run(self) -> None:
+        try:
+            self._context.run(self._callback, self._argument)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self._loop.call_exception_handler(
+                {"message": f"Exception in delivery {self._callback!r}", "exception": error}
+            )
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """The loop of one world. `time()` is in seconds and begins at 0."""
 
@@ -44,11 +90,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.network = network if network is not None else Network()
         self.network.loop = self
         self._now = 0.0
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, int, _Timer | _Delivery]] = []
         self._count = 0
         self._turns = 0
         self._connecting: weakref.WeakKeyDictionary[socket.socket, tuple[str, int]] = weakref.WeakKeyDictionary()
-        self._tasks: weakref.WeakKeyDictionary[asyncio.Task[Any], None] = weakref.WeakKeyDictionary()
+        self._tasks: list[weakref.ref[asyncio.Task[Any]]] = []
+        self._tasks_enough = 256
         self._signal_handlers: dict[int, asyncio.Handle] = {}
 
     # -- time and callbacks
@@ -66,8 +113,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         self._check_closed()  # type: ignore[attr-defined]
-        timer = events.TimerHandle(when, callback, args, self, context)
-        timer._scheduled = True  # type: ignore[attr-defined]
+        timer = _Timer(when, callback, args, self, context)
         # The count keeps callbacks of the same instant in the order in which they were asked for.
         self._count += 1
         heapq.heappush(self._timers, (when, self._count, timer))
@@ -77,6 +123,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def deliver_at(self, when: float, callback: Callable[[Any], object], argument: Any, context: Context) -> None:
+        """Like `call_at`, for what nobody will ever cancel; a call with full audio has thousands of these."""
+        self._count += 1
+        heapq.heappush(self._timers, (when, self._count, _Delivery(self, callback, argument, context)))
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """Cancelled timers are dropped when they come to the head of the queue."""
@@ -95,7 +146,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 self._turns = 0
         while timers and timers[0][0] <= now:
             timer = heapq.heappop(timers)[2]
-            timer._scheduled = False  # type: ignore[attr-defined]
             if not timer._cancelled:
                 ready.append(timer)
         self._turns += 1
@@ -111,12 +161,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def create_task(self, coro: Coroutine[Any, Any, T], **options: Any) -> asyncio.Task[T]:  # type: ignore[override]
         task = super().create_task(coro, **options)
-        self._tasks[task] = None
+        self._tasks.append(weakref.ref(task))
+        if len(self._tasks) > self._tasks_enough:
+            self._tasks = [known for known in self._tasks if (task_ := known()) is not None and not task_.done()]
+            self._tasks_enough = 2 * len(self._tasks) + 256
         return task
 
     def unfinished_tasks(self) -> list[asyncio.Task[Any]]:
         """The tasks that are not done, oldest first (`asyncio.all_tasks` has an order of its own in every run)."""
-        known = list(self._tasks)
+        known = [task for task in (reference() for reference in self._tasks) if task is not None]
         # Libraries may make a `Task` without asking the loop.
         others = sorted(asyncio.all_tasks(self).difference(known), key=lambda t: (len(t.get_name()), t.get_name()))
         return [task for task in [*known, *others] if not task.done()]

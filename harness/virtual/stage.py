@@ -47,7 +47,7 @@ class VirtualStage:
         self.latency = latency
         self.loop: VirtualLoop
         self._runners: list[web.AppRunner] = []
-        self._gateway_tasks: dict[asyncio.Task[Any], None] = {}
+        self._gateway_tasks: list[asyncio.Task[Any]] = []
 
     def run(self, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         async def inside(loop: VirtualLoop) -> T:
@@ -63,9 +63,13 @@ class VirtualStage:
         context = kwargs.get("context")
         party = context.get(PARTY) if context is not None else PARTY.get()
         if party == "gateway":
-            self._gateway_tasks[task] = None
-            task.add_done_callback(self._gateway_tasks.pop)
+            self._gateway_tasks.append(task)
         return task
+
+    def gateway_tasks(self) -> list[asyncio.Task[Any]]:
+        """The gateway's tasks that are not done, oldest first."""
+        self._gateway_tasks = [task for task in self._gateway_tasks if not task.done()]
+        return self._gateway_tasks
 
     async def serve(self, vendor: Vendor) -> str:
         address = self.network.add_host(vendor.name, vendor.hosts)
@@ -162,7 +166,7 @@ class VirtualGateway:
         ]
 
     def left(self) -> list[str]:
-        return sorted(task.get_name() for task in self._stage._gateway_tasks)
+        return sorted(task.get_name() for task in self._stage.gateway_tasks())
 
     async def stop(self) -> Ended:
         """SIGTERM where the gateway handles it on its loop; cancellation where it does not, or does not end by it."""
@@ -176,7 +180,7 @@ class VirtualGateway:
         if not done:
             self._task.cancel()
             done, _ = await asyncio.wait({self._task}, timeout=timeout)
-        left = [*refused, *(f"task {t.get_name()}" for t in self._stage._gateway_tasks if t is not self._task)]
+        left = [*refused, *(f"task {t.get_name()}" for t in self._stage.gateway_tasks() if t is not self._task)]
         if not done:
             left.insert(0, f"its main task did not end within {timeout:g} s of being cancelled")
         elif not self._task.cancelled() and (error := self._task.exception()) is not None:

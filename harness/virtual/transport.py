@@ -143,12 +143,12 @@ class VirtualTransport(asyncio.Transport):
     def can_write_eof(self) -> bool:
         return True
 
-    def _schedule(self, callback: Any, *args: Any) -> None:
+    def _schedule(self, callback: Any, argument: Any = None) -> None:
         due = self._loop._now + self._link.latency
         if due < self._last_due:
             due = self._last_due
         self._last_due = due
-        self._loop.call_at(due, callback, *args, context=self.peer._context)
+        self._loop.deliver_at(due, callback, argument, self.peer._context)
 
     def _arrive(self, chunk: list[bytes] | None) -> None:
         """One piece, or the end of file, reaches the other end (runs in the other end's context)."""
@@ -269,7 +269,7 @@ class VirtualTransport(asyncio.Transport):
         self._schedule(self.peer._reset_arrives)
         self._loop.call_soon(self._connection_lost, error, context=self._context)
 
-    def _reset_arrives(self) -> None:
+    def _reset_arrives(self, nothing: None = None) -> None:
         link = self._link
         if link.held or link._waiting:
             link.wait(self._context, self._connection_lost, _reset())
