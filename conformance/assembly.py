@@ -44,11 +44,15 @@ from harness.virtual.network import PARTY
 from harness.virtual.stage import VirtualStage
 from harness.wire import Message, Wire
 
+HANDSHAKE = ("upgrade", "upgrade.accepted", "upgrade.refused", "close")
 HERE = Path(__file__).parent
 FAKES = HERE.parent / "fakes"
 
 SETTLE_SECONDS = 20.0
 """How long after the last hang-up a gateway may take to put everything away."""
+
+STORY_SECONDS = 600.0
+"""No story is longer than this: one that waits for something that can never happen ends here, on either stage."""
 
 
 @functools.cache
@@ -280,6 +284,17 @@ class PhoneWorld:
 
     # -- what the model and the people are waited for
 
+    async def session(self, ordinal: int = 1, *, within: float = 15) -> RealtimeSession:
+        """Wait for the nth realtime session of the world, counted from 1. AssertionError when it is not opened."""
+        try:
+            async with asyncio.timeout(within):
+                return await self.openai.wait_session(ordinal)
+        except TimeoutError:
+            raise AssertionError(
+                f"the gateway did not open realtime session {ordinal} within {within:g} s; "
+                f"{len(self.openai.sessions)} were opened"
+            ) from None
+
     async def model_hears(self, session: RealtimeSession, phrase: str, *, within: float) -> None:
         """Wait until the model has recognised `phrase` in what was appended. AssertionError when it has not."""
         try:
@@ -384,7 +399,17 @@ class PhoneWorld:
         """Calls and realtime sessions that are still up."""
         calls = [f"{call.sid} is {call.status}" for call in self.twilio.calls if not call.status.over]
         sessions = [f"realtime session {s.ordinal} is open" for s in self.openai.sessions if s.closed is None]
-        return calls + sessions
+        return calls + sessions + [f"{name} waits for its handshake" for name in self._handshakes()]
+
+    def _handshakes(self) -> list[str]:
+        """Realtime connections that have asked for an upgrade and were not answered yet."""
+        pending: dict[str, None] = {}
+        for message in self.wire.all(HANDSHAKE, channel="openai.realtime"):
+            if message.kind == "upgrade":
+                pending[message.connection] = None
+            else:
+                pending.pop(message.connection, None)
+        return list(pending)
 
     def values(self) -> Mapping[str, str]:
         """The settings that the gateway was given."""
@@ -471,7 +496,8 @@ def run_world(definition: CaseDefinition, request: RunRequest, column: Column, s
 async def _play(world: PhoneWorld, checks: Checks) -> str | None:
     """Tell the story of the case; returns what went wrong on our side, None when nothing did."""
     try:
-        await world.definition.run(world, checks)
+        async with asyncio.timeout(STORY_SECONDS):
+            await world.definition.run(world, checks)
     except CaseOver:
         pass
     except (AssertionError, TimeoutError) as error:

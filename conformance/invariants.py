@@ -21,8 +21,14 @@ SERVER_PARTIES = ("openai", "twilio", "caller", "callee")
 IN_FLIGHT = 0.15
 """Seconds for a message that was on its way, and a gateway's own turn of its loop, before "after" means after."""
 
+PLAYED_WITHIN = 2.0
+"""Seconds after the first audio of a response in which a gateway that plays it at all has sent some."""
+
+AUDIO_DELTAS = ("response.output_audio.delta", "response.audio.delta")
 FORMAT_KEYS = ("session.audio.input.format", "session.audio.output.format")
 BETA_FORMAT_KEYS = ("session.input_audio_format", "session.output_audio_format")
+BETA_KEYS = ("modalities", "input_audio_format", "output_audio_format", "input_audio_transcription", "turn_detection")
+"""Keys of a session that are flat in beta and have another place or name in GA."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +76,8 @@ def fakes_keep_to_the_schemas(evidence: Evidence, check: Checks) -> None:
 def upgrade_asks_for_the_right_dialect(evidence: Evidence, check: Checks) -> None:
     """OAI-HS-001, OAI-HS-003."""
     for upgrade in evidence.wire.all("upgrade", channel="openai.realtime"):
-        beta = "realtime=v1" in (upgrade.header("OpenAI-Beta") or "")
-        beta = beta or "openai-beta.realtime-v1" in upgrade.meta.get("subprotocols", ())
         if evidence.column.dialect == "ga":
+            beta = _asks_for_beta(upgrade)
             check("OAI-HS-001", not beta, "the upgrade asks for the beta dialect of a GA model", at=upgrade)
         key = evidence.planted["openai.api_key"]
         offered = upgrade.header("Authorization") == f"Bearer {key}"
@@ -81,6 +86,11 @@ def upgrade_asks_for_the_right_dialect(evidence: Evidence, check: Checks) -> Non
         right = model == evidence.configured_model
         seen = f"the upgrade names model {model!r}" if not right else "the upgrade does not carry the API key"
         check("OAI-HS-003", offered and right, seen, at=upgrade)
+
+
+def _asks_for_beta(upgrade: Message) -> bool:
+    header = "realtime=v1" in (upgrade.header("OpenAI-Beta") or "")
+    return header or "openai-beta.realtime-v1" in upgrade.meta.get("subprotocols", ())
 
 
 def sessions_have_the_right_shape(evidence: Evidence, check: Checks) -> None:
@@ -104,9 +114,28 @@ def sessions_have_the_right_shape(evidence: Evidence, check: Checks) -> None:
 
 def _about_shape(error: Message) -> bool:
     param = str(error.get("error.param") or "")
-    if error.get("error.code") not in ("unknown_parameter", "invalid_value", "missing_required_parameter"):
+    code = error.get("error.code")
+    if code not in ("unknown_parameter", "invalid_value", "missing_required_parameter"):
         return False
-    return param.startswith(("session.", "response.")) and param != "session.type"
+    # The missing type of a GA session has a requirement of its own; a type that beta does not know is a shape.
+    own = param == "session.type" and code == "missing_required_parameter"
+    return param.startswith(("session.", "response.")) and not own
+
+
+def models_are_addressed_in_their_dialect(evidence: Evidence, check: Checks) -> None:
+    """OAI-HS-002: header of the upgrade and shape of the first `session.update` are of the model's dialect."""
+    dialect = evidence.column.dialect
+    for messages in openai_connections(evidence).values():
+        upgrade = next((m for m in messages if m.kind == "upgrade"), None)
+        if upgrade is None:
+            continue
+        asked = "beta" if _asks_for_beta(upgrade) else "ga"
+        check("OAI-HS-002", asked == dialect, f"a model of the {dialect} dialect is asked for in {asked}", at=upgrade)
+        update = next((m for m in messages if m.kind == "session.update" and m.source == "gateway"), None)
+        if update is not None:
+            shape = "beta" if any(key in update.get("session", {}) for key in BETA_KEYS) else "ga"
+            seen = f"the session of a {dialect} model has the shape of {shape}"
+            check("OAI-HS-002", shape == dialect, seen, at=update)
 
 
 def formats_are_set_before_audio(evidence: Evidence, check: Checks) -> None:
@@ -184,6 +213,29 @@ def _decodes(text: object) -> bool:
         return False
 
 
+def audio_of_the_model_is_played(evidence: Evidence, check: Checks) -> None:
+    """OAI-AU-002: after the first audio of a response there is media on a stream, unless all of them ended just then.
+
+    With several calls in a world a stream of any of them will do.
+    """
+    ends = [messages[-1].at for messages in streams(evidence).values() if messages[-1].kind in ("stop", "close")]
+    if not ends:
+        return
+    up_until = max(ends)
+    media = evidence.wire.all("media", source="gateway", channel="twilio.stream")
+    for messages in openai_connections(evidence).values():
+        seen: set[str] = set()
+        for delta in messages:
+            response = str(delta.get("response_id")) if delta.kind in AUDIO_DELTAS else ""
+            if not response or response in seen or delta.body in evidence.deliberate:
+                continue
+            seen.add(response)
+            if up_until < delta.at + PLAYED_WITHIN:
+                continue
+            played = any(m.seq > delta.seq and m.at < delta.at + PLAYED_WITHIN for m in media)
+            check("OAI-AU-002", played, f"no media within {PLAYED_WITHIN:g} s of the model's audio", at=delta)
+
+
 def stream_messages_are_valid(evidence: Evidence, check: Checks) -> None:
     """TWI-ST-001, TWI-ST-002, TWI-ST-003."""
     for messages in streams(evidence).values():
@@ -226,10 +278,10 @@ def nothing_is_sent_after_the_end(evidence: Evidence, check: Checks) -> None:
 
 
 def twiml_is_good(evidence: Evidence, check: Checks) -> None:
-    """TWI-WH-001 to TWI-WH-007."""
+    """TWI-WH-001 to TWI-WH-007, for every request with a good signature, whoever brought it."""
     wire = evidence.wire
     documents: list[tuple[Message, str]] = []
-    for request in wire.all("request", channel="twilio.webhook", source="twilio"):
+    for request in wire.all("request", channel="twilio.webhook"):
         if "/fetch" not in request.connection or request.meta.get("forged"):
             continue
         answers = wire.all("response", connection=request.connection, after=request)
@@ -398,11 +450,13 @@ def one_session_for_each_call(evidence: Evidence, check: Checks) -> None:
 INVARIANTS: tuple[Invariant, ...] = (
     fakes_keep_to_the_schemas,
     upgrade_asks_for_the_right_dialect,
+    models_are_addressed_in_their_dialect,
     sessions_have_the_right_shape,
     formats_are_set_before_audio,
     one_response_at_a_time,
     function_calls_are_answered_once,
     appended_audio_is_well_formed,
+    audio_of_the_model_is_played,
     stream_messages_are_valid,
     nothing_is_sent_after_the_end,
     twiml_is_good,

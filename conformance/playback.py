@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-from conformance.listening import AUDIO_DELTAS
+from conformance.invariants import AUDIO_DELTAS
 from fakes.audio import PHRASES, Listener
 from harness.wire import Message
 

@@ -7,8 +7,11 @@ from conformance.playback import heard_of_item, played_ms, truncations
 from harness.suite import Checks, case
 
 TOLERANCE_MS = 300
-GENERATION_IS_OVER = 4.0
-"""Seconds into the long answer after which the model has sent all of it, and only Twilio still plays."""
+GENERATION_TAKES = 10.0
+"""Seconds after which the model has sent all of its long answer, of 12 s, and only Twilio still plays."""
+
+GOODBYE_LEFT = 0.6
+"""Seconds of the goodbye, of 1.8 s, that are surely left when the caller speaks at its beginning."""
 
 
 @case(about="TWI-ST-005", claims=["phone.inbound", "phone.barge_in"])
@@ -17,11 +20,12 @@ async def test_interruption_while_only_twilio_is_playing(world: PhoneWorld, chec
     model is told how much was heard, and the new question is answered."""
     caller = await world.incoming()
     await caller.hears("greeting", within=10)
-    session = await world.openai.wait_session(1)
+    session = await world.session(1)
     await caller.says("long_story")
+    asked = world.wire[len(world.wire) - 1]
     await caller.starts_hearing("long_answer", within=10)
-    await world.passes(GENERATION_IS_OVER)
-    done = world.wire.last("response.done", source="openai")
+    done = await world.sees("response.done", source="openai", after=asked, within=GENERATION_TAKES)
+    await world.passes(1)
     caller.start_saying("what_time")
     started = await world.sees("input_audio_buffer.speech_started", source="openai", after=done, within=5)
     with check.expects("TWI-ST-005"):
@@ -49,12 +53,13 @@ async def test_interruption_while_only_twilio_is_playing(world: PhoneWorld, chec
     check("TWI-ST-006", not after, f"{after:.2f} s of the interrupted item were sent after clear", at=clear)
 
 
-@case(about="TWI-ST-004", claims=["phone.inbound", "phone.barge_in"])
+@case(about="TWI-ST-004", claims=["phone.inbound", "phone.barge_in"], knobs={"openai.interruption_lag_ms": 500})
 async def test_interruption_while_the_model_is_still_sending(world: PhoneWorld, check: Checks) -> None:
-    """The caller interrupts at once, while audio still streams in; what comes late is not played."""
+    """The caller interrupts at once, while audio still streams in, and it goes on coming for half a second; what comes
+    late is not played."""
     caller = await world.incoming()
     await caller.hears("greeting", within=10)
-    session = await world.openai.wait_session(1)
+    session = await world.session(1)
     await caller.says("long_story")
     await caller.starts_hearing("long_answer", within=10)
     asked = world.wire[len(world.wire) - 1]
@@ -85,8 +90,10 @@ async def test_two_interruptions_in_a_row(world: PhoneWorld, check: Checks) -> N
     caller = await world.incoming()
     await caller.hears("greeting", within=10)
     await caller.says("long_story")
+    asked = world.wire[len(world.wire) - 1]
     await caller.starts_hearing("long_answer", within=10)
-    await world.passes(GENERATION_IS_OVER)
+    await world.sees("response.done", source="openai", after=asked, within=GENERATION_TAKES)
+    await world.passes(1)
     caller.start_saying("long_story")
     with check.expects("TWI-ST-005"):
         await caller.hears("long_answer", within=5, complete=False)
@@ -120,3 +127,23 @@ async def test_interrupting_the_greeting(world: PhoneWorld, check: Checks) -> No
         await caller.hears("its_noon", within=12)
     greeting = next(h for h in caller.heard if h.phrase == "greeting")
     check("TWI-ST-004", not greeting.complete, "the greeting was spoken to its end over the caller")
+
+
+@case(about="TWI-ST-007", claims=["phone.inbound", "phone.barge_in", "tools.end_call"])
+async def test_interrupting_the_goodbye(world: PhoneWorld, check: Checks) -> None:
+    """The model has called the tool that ends the call and says goodbye; the caller has one more question. The marks
+    that `clear` gives back do not mean that the goodbye was heard: whoever still wants to end the call ends it when the
+    goodbye would have been over, and not before."""
+    caller = await world.incoming()
+    await caller.hears("greeting", within=10)
+    await caller.says("goodbye")
+    await caller.starts_hearing("farewell", within=12)
+    asked = world.wire[len(world.wire) - 1]
+    caller.start_saying("what_time")
+    with check.expects("TWI-ST-004"):
+        clear = await world.sees("clear", source="gateway", after=asked, within=2)
+    await world.passes(GOODBYE_LEFT)
+    early = [m for m in world.wire.all("ended", channel="phone", after=clear) if m.at < clear.at + GOODBYE_LEFT]
+    check.none("TWI-ST-007", early, "the caller is hung up on in the middle of a question, at once after clear")
+    if caller.is_connected:
+        await world.ended_or_hears(caller, "its_noon", within=10)

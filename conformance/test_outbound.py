@@ -72,30 +72,40 @@ async def test_all_callbacks_come_before_the_twiml_request(world: PhoneWorld, ch
 
 @case(
     about="TWI-CB-005",
-    claims=["phone.outbound"],
+    claims=["phone.outbound", "phone.status_callbacks"],
     fixed={"twilio/*/callback/*/duplicate": 1, "twilio/*/callback/*#2/delay": 100, **SLOW_MODEL},
     knobs={"twilio.callback_duplicate_percent": 100},
 )
 async def test_callbacks_delivered_twice_count_once(world: PhoneWorld, check: Checks) -> None:
-    """Every callback comes twice; there is one session, one greeting, and no request too many to Twilio."""
+    """Every callback comes twice; there is one session, one greeting, and no request to Twilio is made twice."""
     await bridged(world, check, "TWI-CB-005")
     twice = world.wire.all("request", channel="twilio.webhook", where=lambda m: "#2" in m.connection)
     assert twice, "no callback was delivered twice: the case does not do what it says"
-    requests = world.wire.all("request", channel="twilio.rest", source="gateway")
-    check(
-        "TWI-CB-005", len(requests) == 1, f"{len(requests)} requests to Twilio", at=requests[-1] if requests else None
-    )
+    check("TWI-CB-005", *responses_before_speech(world))
+    # A hang-up after the end is a gateway's own affair, but it has one reason, and so it comes once.
+    seen: set[tuple[str, str]] = set()
+    repeated = []
+    for request in world.wire.all("request", channel="twilio.rest", source="gateway"):
+        what = (request.meta.get("url", ""), request.text)
+        repeated += [request] if what in seen else []
+        seen.add(what)
+    check.none("TWI-CB-005", repeated, "the same request to Twilio a second time")
 
 
 @case(
     about="TWI-CB-006",
-    claims=["phone.outbound"],
+    claims=["phone.outbound", "phone.status_callbacks"],
     fixed={
         "twilio/call1/callback/initiated#1/delay": 9000,
         "twilio/call1/callback/ringing#1/delay": 9500,
         "twilio/call1/callback/answered#1/delay": 9800,
         "twilio/call1/callback/completed#1/delay": 100,
         "twilio/call1/ring/delay": 50,
+        # The greeting has to be over before the late callbacks come: neither side takes long to get ready.
+        "twilio/call1/create/delay": 15,
+        "openai/session1/handshake/delay": 150,
+        "openai/session1/created/delay": 20,
+        "openai/session1/response1/delay": 250,
     },
 )
 async def test_callbacks_that_come_after_the_end_change_nothing(world: PhoneWorld, check: Checks) -> None:
@@ -104,7 +114,7 @@ async def test_callbacks_that_come_after_the_end_change_nothing(world: PhoneWorl
     callee.answers_after(100)
     await world.order_call(callee.number)
     await callee.connected(within=10)
-    await callee.hears("greeting", within=8)
+    await callee.hears("greeting", within=15)
     callee.hang_up()
     over = world.clock.now()
     await world.passes(12)
@@ -165,7 +175,7 @@ async def _ends_once(world: PhoneWorld, check: Checks) -> None:
     await world.order_call(callee.number)
     await callee.connected(within=15)
     await callee.hears("greeting", within=12)
-    session = await world.openai.wait_session(1)
+    session = await world.session(1)
     callee.hang_up()
     with check.expects("TWI-CB-009"):
         await world.session_ends(session, within=8)
@@ -200,7 +210,8 @@ async def test_a_slow_create_answer_dials_once(world: PhoneWorld, check: Checks)
     callee = world.callee()
     callee.answers_after(2000)
     await world.order_call(callee.number)
-    creates = world.wire.all("request", channel="twilio.rest", source="gateway")
+    is_create = lambda m: m.meta.get("url", "").endswith("/Calls.json")  # noqa: E731
+    creates = world.wire.all("request", channel="twilio.rest", source="gateway", where=is_create)
     check("TWI-REST-003", len(creates) == 1, f"{len(creates)} create requests for one order", at=creates[-1])
 
 
@@ -236,7 +247,7 @@ async def test_the_operator_ends_a_call(world: PhoneWorld, check: Checks) -> Non
     call = await world.order_call(callee.number)
     await callee.connected(within=15)
     await callee.hears("greeting", within=12)
-    session = await world.openai.wait_session(1)
+    session = await world.session(1)
     await world.operate("hangup", call_sid=call.sid)
     with check.expects("LIFE-002"):
         await callee.ended(within=5)

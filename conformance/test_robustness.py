@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 from conformance.assembly import PhoneWorld
+from conformance.invariants import AUDIO_DELTAS
+from fakes.audio import silence
 from fakes.people.person import Person
 from harness.suite import Checks, case
 
 BIG = 8 * 1024 * 1024
+LARGE = 1536 * 1024
 
 
 def _event(sid: str, kind: str, **fields: str) -> str:
@@ -71,7 +75,7 @@ async def test_unknown_events_from_the_model(world: PhoneWorld, check: Checks) -
     """An event type that is new, and rate limits in the middle of everything."""
     caller = await world.incoming()
     await caller.hears("greeting", within=10)
-    session = await world.openai.wait_session(1)
+    session = await world.session(1)
     world.sends_raw(session, '{"type":"response.emotion.delta","event_id":"event_x1","emotion":"joy"}')
     world.sends_raw(session, '{"type":"rate_limits.updated","event_id":"event_x2","rate_limits":[]}')
     world.sends_raw(
@@ -88,7 +92,7 @@ async def test_malformed_and_binary_frames_from_the_model(world: PhoneWorld, che
     """Cut-off JSON, an event without a type, an array and a binary frame; the gateway survives, and so does service."""
     caller = await world.incoming()
     await caller.hears("greeting", within=10)
-    session = await world.openai.wait_session(1)
+    session = await world.session(1)
     for raw in ('{"type":"response.out', '{"event_id":"event_x"}', "[]", b"\xff\xfe"):
         world.sends_raw(session, raw)
     await world.passes(0.5)
@@ -104,12 +108,40 @@ async def test_malformed_and_binary_frames_from_the_model(world: PhoneWorld, che
         await again.hears("greeting", within=10)
 
 
-@case(about="LIFE-008", claims=["phone.inbound"], knobs={"twilio.stream_replacement": False})
-async def test_a_stream_that_is_lost_without_a_stop(world: PhoneWorld, check: Checks) -> None:
-    """The stream's connection is reset; the session ends like after a hang-up, and the next call works."""
+@case(about="ROB-006", claims=["phone.inbound"])
+async def test_a_large_event_from_the_model(world: PhoneWorld, check: Checks) -> None:
+    """In the middle of an answer comes a piece of audio whose event has 1.5 MiB, most of it padding that the vendor
+    allows; the answer is heard whole, and so is the next one."""
     caller = await world.incoming()
     await caller.hears("greeting", within=10)
-    session = await world.openai.wait_session(1)
+    session = await world.session(1)
+    await caller.says("long_story")
+    await caller.starts_hearing("long_answer", within=10)
+    delta = world.wire.last(AUDIO_DELTAS, source="openai")
+    assert delta is not None
+    still = base64.b64encode(silence(20, session.settings.output_format.encoding, session.settings.output_format.rate))
+    world.sends_raw(session, json.dumps({**delta.json, "delta": still.decode(), "obfuscation": "x" * LARGE}))
+    await world.passes(1)
+    check("ROB-006", session.closed is None, "the session was closed")
+    if caller.is_connected and session.closed is None:
+        with check.expects("ROB-006"):
+            await caller.hears("long_answer", within=20, complete=None)
+            await caller.says("what_time")
+            await caller.hears("its_noon", within=10)
+
+
+@case(
+    about="LIFE-008",
+    claims=["phone.inbound"],
+    knobs={"twilio.stream_replacement": False},
+    fixed={"twilio/call1/callback/*/lose": 1},
+)
+async def test_a_stream_that_is_lost_without_a_stop(world: PhoneWorld, check: Checks) -> None:
+    """The stream's connection is reset, and no callback tells of the end of the call; the session ends like after a
+    hang-up, and the next call works."""
+    caller = await world.incoming()
+    await caller.hears("greeting", within=10)
+    session = await world.session(1)
     world.twilio.calls[0].streams[0].lose()
     with check.expects("LIFE-008"):
         await world.session_ends(session, within=10)
@@ -125,7 +157,7 @@ async def test_a_call_that_is_moved_to_other_twiml(world: PhoneWorld, check: Che
     """Somebody moves the call to a document that speaks; `stop` comes, and the gateway must not hang up the call."""
     caller = await world.incoming()
     await caller.hears("greeting", within=10)
-    session = await world.openai.wait_session(1)
+    session = await world.session(1)
     call = world.twilio.calls[0]
     world.twilio.redirect(call, "<Response><Say>There is a small fee, but no other cost.</Say></Response>")
     with check.expects("TWI-ST-010"):
@@ -141,7 +173,7 @@ async def test_a_hang_up_in_the_middle_of_an_answer(world: PhoneWorld, check: Ch
     """The caller hangs up while the model is sending a long answer: nothing is sent to the stream any more."""
     caller = await world.incoming()
     await caller.hears("greeting", within=10)
-    session = await world.openai.wait_session(1)
+    session = await world.session(1)
     await caller.says("long_story")
     await caller.starts_hearing("long_answer", within=10)
     caller.hang_up()

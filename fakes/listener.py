@@ -137,8 +137,6 @@ class Listener:
 
     def _sound(self, data: bytes) -> bool:
         if not self._open:
-            if self._recogniser.state is State.PAUSED and self._resume_comparing(data):
-                return False
             if len(data) <= 2 * FRAME_MS * self._per_ms and level(bytes(data), self._encoding) < _QUIET_LEVEL:
                 self._bytes += len(data)
                 return False if self._idle else self._silent()
@@ -237,20 +235,3 @@ class Listener:
         self._bytes += same
         self._stop_comparing()
         return self.feed(data[same:]) or len(self.heard) != before
-
-    def _resume_comparing(self, data: bytes) -> bool:
-        """After a pause, go on by bytes, with what comes next in the phrase or with what would be due by now."""
-        track = self._recogniser.track
-        assert track is not None
-        if len(data) < FRAME_MS / 2 * self._per_ms:
-            return False
-        now = self.now_ms
-        reference = speak(track.phrase.name, self._encoding, self._rate)
-        for position in (track.position, now - track.lag):
-            at = round(position * self._per_ms / self._sample) * self._sample
-            if reference.startswith(data, at) and at + len(data) < len(reference):
-                track.go_on(now, now - position)
-                self._bytes += len(data)
-                self._compare(reference, at + len(data))
-                return True
-        return False

@@ -33,7 +33,10 @@ _HOLE = 0.05
 _SYMBOLS = len(LOW_TONES) * len(HIGH_TONES)
 _SYMBOL_HOPS = SYMBOL_MS // HOP_MS
 _TRIPLE_HOPS = 2 * _SYMBOL_HOPS
+# How many windows must agree before a phrase goes on. After a silence those of two symbols: no other phrase begins so.
+# Without one those of three, since two symbols may also come in another phrase that has begun already.
 _PROOF = 5
+_LONG_PROOF = 9
 _ALIKE = 0.8
 _TELL_MS = 200
 _END_MS = 15
@@ -71,7 +74,7 @@ _TRANSITIONS = {
     State.SEEKING: {State.FOLLOWING},
     State.FOLLOWING: {State.COMPARING, State.PAUSED},
     State.COMPARING: {State.PAUSED},
-    State.PAUSED: {State.FOLLOWING, State.COMPARING, State.SEEKING},
+    State.PAUSED: {State.FOLLOWING, State.SEEKING},
 }
 
 
@@ -486,7 +489,8 @@ class Recogniser:
         best = max(self._resumptions, key=lambda guess: (guess.good, -guess.bad))
         # At the end of the phrase there may be no time for the full proof, but then all of it should agree.
         at_end = time >= best.lag + track.phrase.duration_ms - _END_MS - HOP_MS and best.bad <= 1
-        if best.good < (2 if at_end else _PROOF):
+        proof = _PROOF if again - track.last > FRAME_MS / 2 else _LONG_PROOF
+        if best.good < (2 if at_end else proof):
             return False
         position = max(time - 2 * WINDOW_MS - best.lag, 0.0)
         lag = best.lag if at_end else self._exact(track.phrase, best.lag, position, 3 * WINDOW_MS, 5)
@@ -539,8 +543,9 @@ class Recogniser:
             return False
         if lag >= self._piece.origin:
             return self.ear.likeness(phrase.name, length, lag - self._piece.origin) > _ALIKE
-        # The sound before this piece was followed by its bytes, so it was that of the book.
-        theirs = wave(track.phrase.name, 8000)[max(round((lag - track.lag) * 8), 0) : round(track.position * 8)]
+        # The sound before this piece was followed by its bytes, so it was that of the book, but for the last sample or
+        # two: different samples may have the same byte.
+        theirs = wave(track.phrase.name, 8000)[max(round((lag - track.lag) * 8), 0) : round(track.position * 8) - 8]
         return len(theirs) > 0 and bool((theirs == wave(phrase.name, 8000)[: len(theirs)]).all())
 
     def _claim(self, track: Track) -> bool:

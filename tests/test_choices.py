@@ -230,6 +230,15 @@ def test_exhaustive_follows_points_that_depend_on_earlier_ones() -> None:
     ]
 
 
+def test_a_world_that_asks_for_other_points_the_second_time_ends_all_the_same() -> None:
+    seen = []
+    for number, run in enumerate(Exhaustive().runs()):
+        choices = Choices(run)
+        names = "ab" if number == 0 else "acd"
+        seen.append("".join(name + str(int(choices.flag(name, 0.5))) for name in names))
+    assert seen == ["a0b0", *[f"a{a}c{c}d{d}" for a in (0, 1) for c in (0, 1) for d in (0, 1)]]
+
+
 def test_a_run_that_asks_for_nothing_is_the_only_one() -> None:
     assert len(list(Exhaustive().runs())) == 1
 

@@ -29,7 +29,7 @@ async def call(world, check):
     await caller.says("weather")
     await caller.hears("weather_sunny", within=25)
     caller.press("7")
-    await world.passes(max(0, 30 - world.clock.now()))
+    await world.passes(max(0, 31 - world.clock.now()))
     caller.hang_up()
 
 profile = find_gateway("reference", [Path("conformance/gateways")])

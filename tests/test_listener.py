@@ -178,7 +178,7 @@ def test_a_phrase_is_known_within_200_ms(name: str) -> None:
 # Parts of phrases
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=100, derandomize=True, deadline=None)
 @given(st.data())
 def test_a_phrase_that_is_cut_short(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(NAMES))
@@ -190,7 +190,7 @@ def test_a_phrase_that_is_cut_short(data: st.DataObject) -> None:
     assert heard.heard_ms == heard.to_ms == pytest.approx(cut, abs=3)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=100, derandomize=True, deadline=None)
 @given(st.data())
 def test_a_phrase_that_is_joined_in_the_middle(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(NAMES))
@@ -203,7 +203,7 @@ def test_a_phrase_that_is_joined_in_the_middle(data: st.DataObject) -> None:
     assert heard.heard_ms == pytest.approx(PHRASES[name].duration_ms - joined, abs=5)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=100, derandomize=True, deadline=None)
 @given(st.data())
 def test_a_phrase_that_another_one_interrupts(data: st.DataObject) -> None:
     first, second = data.draw(st.lists(st.sampled_from(NAMES), min_size=2, max_size=2, unique=True))
@@ -216,7 +216,7 @@ def test_a_phrase_that_another_one_interrupts(data: st.DataObject) -> None:
     assert heard[1].start_ms == pytest.approx(cut, abs=5)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=100, derandomize=True, deadline=None)
 @given(st.data())
 def test_a_pause_inside_a_phrase_or_a_hole_in_it(data: st.DataObject) -> None:
     """An underrun delays the rest and loses nothing; a frame that is replaced by silence is lost."""
@@ -232,7 +232,7 @@ def test_a_pause_inside_a_phrase_or_a_hole_in_it(data: st.DataObject) -> None:
     assert heard.end_ms == pytest.approx(100 + duration + gap - lost, abs=8)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=100, derandomize=True, deadline=None)
 @given(st.data())
 def test_a_frame_lost_or_doubled_is_noticed(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from([name for name in NAMES if PHRASES[name].duration_ms > 800]))
@@ -333,7 +333,7 @@ def test_the_news_that_time_has_passed_ends_a_phrase() -> None:
 def test_the_wrong_format_is_never_understood(spoken: tuple[str, int], taken: tuple[str, int]) -> None:
     if spoken == taken:
         return
-    for name in NAMES:
+    for name in NAMES[::5]:
         heard = listen(audio.silence(100, *spoken) + audio.speak(name, *spoken), *taken)
         assert {each.phrase for each in heard} <= {"?"}
 

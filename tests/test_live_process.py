@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
-def serve(port):
-    http.server.HTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
-
 mode, port = sys.argv[1], sys.argv[sys.argv.index("--port") + 1]
 print("mode", mode, flush=True)
 if mode == "env":
@@ -64,12 +61,16 @@ if mode == "graceful":
         print("drained", flush=True)
         sys.exit(0)
     signal.signal(signal.SIGTERM, stop)
+if mode == "escaped":
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    print("child", child.pid, flush=True)
 if mode in ("family", "deaf-child", "other-group"):
-    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
-    if mode == "family":
-        code = "import time; time.sleep(600)"
+    if mode != "family":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # handed down to the child
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} if mode == "deaf-child" else {}
-    child = subprocess.Popen([sys.executable, "-c", code], process_group=0 if mode == "other-group" else None, **quiet)
+    group = 0 if mode == "other-group" else None
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], process_group=group, **quiet)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     print("child", child.pid, flush=True)
 if mode == "wrapper":
     # Like a shell: gone at once by SIGTERM, while what it started takes its time to end well.
@@ -83,8 +84,9 @@ if mode == "wrapper":
 if mode == "crash-later":
     import threading
     threading.Timer(0.05, lambda: os._exit(9)).start()
+server = http.server.HTTPServer(("127.0.0.1", int(port)), Handler)
 print("listening on", port, flush=True)
-serve(port)
+server.serve_forever()
 """
 
 READY = {
@@ -157,6 +159,18 @@ def descendants() -> set[int]:
     return mine
 
 
+@pytest.fixture(autouse=True)
+def strays() -> Iterator[Callable[[], set[int]]]:
+    """The processes that a test has started; afterwards there must be none."""
+    before = descendants()
+
+    def strays() -> set[int]:
+        return descendants() - before
+
+    yield strays
+    assert strays() == set()
+
+
 # -- getting ready
 
 
@@ -182,7 +196,6 @@ async def test_a_gateway_that_dies_at_its_start_is_reported_with_its_output(
             pass
     assert "gateway toy died at its start with exit status 7" in str(caught.value)
     assert "its last output:\n  mode dies\n  no such model: gpt-9" in str(caught.value)
-    assert descendants() == set()
 
 
 async def test_a_gateway_that_dies_and_leaves_a_child_does_not_block(make: Callable[..., Profile]) -> None:
@@ -207,36 +220,48 @@ async def test_a_gateway_that_never_gets_ready(make: Callable[..., Profile], rea
         async with started(make("never", ready)):
             pass
     assert f"gateway toy was not ready within 0.3 s (waited for {what})" in str(caught.value)
-    assert descendants() == set()
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 
 
-async def test_a_start_that_is_cancelled_leaves_nothing(make: Callable[..., Profile]) -> None:
+async def test_a_start_that_is_cancelled_leaves_nothing(
+    make: Callable[..., Profile], strays: Callable[[], set[int]]
+) -> None:
     async def start() -> None:
         async with started(make("never", "port")):
             pass
 
     task = asyncio.create_task(start())
-    while not descendants():  # noqa: ASYNC110
+    while not strays():  # noqa: ASYNC110
         await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert descendants() == set()
+    assert strays() == set()
+
+
+async def test_waiting_that_is_cancelled_leaves_nothing(
+    make: Callable[..., Profile], strays: Callable[[], set[int]]
+) -> None:
+    gateway = GatewayProcess(make("never", "port"), free_port())
+    task = asyncio.create_task(gateway.start([sys.executable, "-S", "server.py", "never", "--port", "0"], {}))
+    await gateway._printed.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert gateway.output().startswith("mode")
+    assert strays() == set()
 
 
 async def test_a_command_that_does_not_exist(make: Callable[..., Profile]) -> None:
     profile = make("", command='["no-such-program"]')
-    with pytest.raises(
-        GatewayNotStartable, match=r"no-such-program: No such file or directory; check gateway\.command"
-    ):
+    with pytest.raises(GatewayNotStartable, match=r"no-such-program: No such file .*; check gateway\.command"):
         async with started(profile):
             pass
 
 
 async def test_a_profile_without_a_command_belongs_on_the_virtual_stage(tmp_path: Path) -> None:
     (tmp_path / "profile.toml").write_text('[gateway]\nname = "toy"\npython = "toy:main"\n')
-    with pytest.raises(GatewayNotStartable, match="has no `command`.*use --stage virtual"):
+    with pytest.raises(GatewayNotStartable, match=r"has no `command`.*use --stage virtual"):
         async with started(load_profile(tmp_path)):
             pass
 
@@ -294,6 +319,17 @@ async def test_the_program_behind_a_wrapper_may_end_well(make: Callable[..., Pro
     assert ended.clean
     assert not running(child)
     assert gateway.output().endswith("child drained\n")
+
+
+async def test_a_child_that_left_the_session_is_told_on_and_does_not_block(
+    make: Callable[..., Profile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.live.process.KILL_SECONDS", 0.1)
+    async with started(make("escaped")) as gateway:
+        child = child_of(gateway)
+        ended = await gateway.stop()
+    os.kill(child, signal.SIGKILL)
+    assert ended.left == ["something that it started left its session and still holds its output"]
 
 
 # -- environment

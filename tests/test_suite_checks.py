@@ -11,7 +11,7 @@ from harness.choices import Choices, Seeded
 from harness.report.model import Level, Verdict
 from harness.requirements import Registry, RegistryError, Requirement
 from harness.suite import HARNESS, CaseDefinition, CaseOver, Checks, Column, Finding, Outcome, case, prop
-from harness.wire import Wire, digest
+from harness.wire import Wire
 
 LEVELS = {"M-1": "MUST", "M-2": "MUST", "S-1": "SHOULD", "O-1": "MAY"}
 
@@ -174,7 +174,6 @@ def an_outcome(check: Checks, wire: Wire) -> Outcome:
         messages=wire.messages,
         order=[("start", "ring"), ("end", "ring")],
         seconds=1.23456789,
-        digest=digest(wire.messages),
         stage="virtual",
     )
 

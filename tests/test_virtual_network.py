@@ -282,6 +282,19 @@ async def test_a_reader_may_pause_while_it_takes_what_has_piled_up(loop: Virtual
 
 
 @world
+async def test_what_arrives_at_the_instant_of_resuming_does_not_overtake(loop: VirtualLoop) -> None:
+    near, far, link = await connected(loop)
+    far.transport.pause_reading()
+    near.transport.write(b"1")
+    await asyncio.sleep(1)
+    link.latency = 1
+    loop.call_at(loop.time() + 1, far.transport.resume_reading)
+    near.transport.write(b"2")  # its timer stands behind that of the resumption
+    await asyncio.sleep(5)
+    assert far.data == b"12"
+
+
+@world
 async def test_a_writer_that_writes_when_it_is_resumed_writes_as_itself(loop: VirtualLoop) -> None:
     near, far, _ = await connected(loop)
     inside: list[bool] = []
@@ -628,6 +641,21 @@ async def test_a_link_that_is_held_during_the_handshake_holds_the_connection(loo
     link.release()
     await task
     assert len(peers) == 1
+
+
+@world
+async def test_a_link_that_is_held_again_at_once_lets_no_connection_slip_through(loop: VirtualLoop) -> None:
+    _, peers = await served(loop)
+    link = loop.network.link("openai", "gateway")
+    link.hold()
+    task = spawn(loop, "gateway", loop.create_connection(Peer, "openai.test", PORT), "connect")
+    await asyncio.sleep(1)
+    link.release()
+    loop.call_soon(link.hold)
+    await asyncio.sleep(100)
+    assert (peers, task.done()) == ([], False)
+    link.release()
+    await task
 
 
 @world

@@ -131,16 +131,17 @@ class OpenAIServer:
             connection=opening.connection,
             meta={"url": str(request.url), "headers": list(request.headers.items()), "subprotocols": list(offered)},
         )
-        await self._pause(None if opening.plan.silent else opening.delay)
+        await self._pause(request, None if opening.plan.silent else opening.delay)
         transport = request.transport
-        if opening.plan.silent and transport is not None:
-            transport.abort()
         if transport is None or transport.is_closing():
             return self._abandoned(opening)
         if opening.plan.reset:
             self._refused(opening, "reset")
             transport.abort()
             return web.Response()
+        if opening.plan.silent:
+            transport.abort()
+            return self._abandoned(opening)
         decision = opening.decision
         async with service.ports.gates.delivery(opening.gate):
             if isinstance(decision, RefuseHttp):
@@ -172,20 +173,32 @@ class OpenAIServer:
             await self._serve(ws, transport, opening, decision)
         return ws
 
-    async def _pause(self, seconds: float | None) -> None:
-        """Wait by the clock of the world; None is for ever, that is until the client goes away."""
+    async def _pause(self, request: web.Request, seconds: float | None) -> None:
+        """Wait by the clock of the world (None is for ever), or until the client is seen to have gone away.
+
+        aiohttp tells a handler nothing of that, so it is looked for every second.
+        """
         clock = self.service.ports.clock
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        end = float("inf") if seconds is None else clock.now() + seconds
         timer = None
-        if seconds is not None:
-            timer = clock.call_at(clock.now() + seconds, lambda: None if waiter.done() else waiter.set_result(None))
+
+        def look() -> None:
+            nonlocal timer
+            if waiter.done():
+                return
+            if clock.now() >= end or request.transport is None or request.transport.is_closing():
+                waiter.set_result(None)
+            else:
+                timer = clock.call_at(min(end, clock.now() + 1), look)
+
+        timer = clock.call_at(min(end, clock.now() + 1), look)
         self._held.add(waiter)
         try:
             await waiter
         finally:
             self._held.discard(waiter)
-            if timer is not None:
-                timer.cancel()
+            timer.cancel()
 
     def _refused(self, opening: Opening, reason: str) -> None:
         service = self.service

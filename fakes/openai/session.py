@@ -181,7 +181,7 @@ class RealtimeSession:
 
     def _created(self) -> None:
         self._move(State.OPEN)
-        self.emit(self._session_event("created"), {"session": shaped(self.wire, self.shape)})
+        self.emit(self._session_event("created"), {"session": self._shaped()})
         wanted = self.knobs["openai.conversation_created"]
         if self.kind == "realtime" and (wanted == "always" or wanted == self.dialect.name):
             conversation = {"id": self.conversation_id, "object": "realtime.conversation"}
@@ -189,6 +189,17 @@ class RealtimeSession:
         backlog, self._backlog = self._backlog, []
         for waiting in backlog:
             waiting()
+
+    def _shaped(self) -> Wire:
+        if not self.shape:
+            return self.wire
+        kind = self.dialect.event(self._session_event("updated"))
+
+        def allowed(session: Wire) -> bool:
+            event = {"type": kind, "event_id": "event_0", "session": session}
+            return validate(self.dialect.name, "server", event) is None
+
+        return shaped(self.wire, self.shape, allowed)
 
     def _session_event(self, what: str) -> str:
         prefix = "transcription_session" if self.kind == "transcription" and self.dialect.name == "beta" else "session"
@@ -438,7 +449,7 @@ class RealtimeSession:
         self.wire = merged
         self.settings = settings
         self.input.configure(settings.input_format, settings.turn_detection)
-        self.emit(self._session_event("updated"), {"session": shaped(self.wire, self.shape)})
+        self.emit(self._session_event("updated"), {"session": self._shaped()})
 
     @property
     def _spoke(self) -> bool:
@@ -473,6 +484,15 @@ class RealtimeSession:
         response = self._active
         if response is None or detection is None or not detection.interrupt_response:
             return
+        lag = int(self.knobs["openai.interruption_lag_ms"])
+        if lag:
+            self.later(lag / 1000, lambda: self._interrupt(response))
+        else:
+            self._interrupt(response)
+
+    def _interrupt(self, response: Response) -> None:
+        if self._active is not response:
+            return  # it came to its end before the interruption had its effect
         response.cancel("turn_detected")
         if self.knobs["openai.server_truncates"] and response.first_audio_at is not None:
             self._truncate_played(response, response.first_audio_at)

@@ -5,31 +5,46 @@ A client that reads sessions must not depend on a field that is null or empty be
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from typing import Any
 
 Wire = dict[str, Any]
 
 
-def shaped(session: Mapping[str, Any], shape: int) -> Wire:
+def shaped(session: Mapping[str, Any], shape: int, allowed: Callable[[Wire], bool]) -> Wire:
     """`session` in one of 256 shapes; 0 is as it stands.
 
     Bits 0 to 6 of `shape` each leave out every seventh of the fields that are null or empty, counted through the whole
-    object; bit 7 reverses the order of all fields.
+    object, where the object is still `allowed` without it; bit 7 reverses the order of all fields.
     """
+    result: Wire = copy.deepcopy(dict(session))
     if not shape:
-        return dict(session)
-    counter = iter(range(1_000_000))
+        return result
+    for index, path in enumerate(_empty(result)):
+        if shape >> (index % 7) & 1:
+            owner = result
+            for key in path[:-1]:
+                owner = owner[key]
+            place, value = list(owner), owner.pop(path[-1])
+            if not allowed(result):
+                owner[path[-1]] = value
+                for key in place:
+                    owner[key] = owner.pop(key)
+    return _reversed(result) if shape & 128 else result
 
-    def visit(value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            return value
-        kept = [
-            (key, visit(item))
-            for key, item in value.items()
-            if not (item is None or item == []) or not shape >> (next(counter) % 7) & 1
-        ]
-        return dict(reversed(kept) if shape & 128 else kept)
 
-    result: Wire = visit(session)
-    return result
+def _empty(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for key, item in value.items():
+        if item is None or item == []:
+            found.append((*path, key))
+        elif isinstance(item, Mapping):
+            found += _empty(item, (*path, key))
+    return found
+
+
+def _reversed(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _reversed(item) for key, item in reversed(value.items())}

@@ -67,23 +67,30 @@ class GatewayProcess:
 
     async def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start it and wait until it is ready. Raises `GatewayNotStartable`; leaves nothing behind when it does."""
+        # A pipe of our own: with asyncio's, the end of the process is seen only when its children have let go of it.
+        source, sink = os.pipe()
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *command,
                 cwd=self._profile.folder,
                 env=clean_environment(environment),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
+                stdout=sink,
+                stderr=sink,
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
-        except OSError as error:
+        except BaseException as error:
+            os.close(source)
+            if not isinstance(error, OSError):
+                raise
             raise GatewayNotStartable(
                 f"gateway {self._profile.name} cannot be started: {command[0]}: {error.strerror or error}; check "
                 f"gateway.command in {self._profile.folder / 'profile.toml'}"
             ) from None
-        self._reader = asyncio.create_task(self._read(), name="gateway output")
+        finally:
+            os.close(sink)
+        self._reader = asyncio.create_task(self._read(source), name="gateway output")
         self._ended = asyncio.create_task(self._process.wait(), name="gateway ends")
         ready = self._profile.gateway.ready
         try:
@@ -99,12 +106,17 @@ class GatewayProcess:
             await self.stop()
             raise
 
-    async def _read(self) -> None:
-        assert self._process.stdout is not None
-        while chunk := await self._process.stdout.read(65536):
-            self._output += chunk
-            self._printed.set()
-        self._printed.set()
+    async def _read(self, source: int) -> None:
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(source, "rb")
+        )
+        try:
+            while chunk := await reader.read(65536):
+                self._output += chunk
+                self._printed.set()
+        finally:
+            transport.close()
 
     async def _until_ready(self) -> None:
         ready = self._profile.gateway.ready
@@ -181,8 +193,7 @@ class GatewayProcess:
         _, running = await asyncio.wait({self._ended, self._reader}, timeout=KILL_SECONDS)
         for task in running:
             task.cancel()
-        if running:
-            self._process._transport.close()  # type: ignore[attr-defined]  # lets go of the output
+        if self._reader in running:
             return ["something that it started left its session and still holds its output"]
         return []
 

@@ -224,4 +224,3 @@ mixed_dialect = gateway(MixedDialect)
 greets_too_early = bridge(GreetsTooEarly)
 carries_on_unconfigured = bridge(CarriesOnUnconfigured)
 truncates_without_index = bridge(TruncatesWithoutIndex)
-

@@ -8,7 +8,7 @@ from binascii import a2b_base64
 from typing import Any
 
 from broken import bridge, entry, gateway
-from reference_impl.bridge import _APPEND, Bridge, Frame, State
+from reference_impl.bridge import Bridge, Frame, State
 from reference_impl.calls import Call
 from reference_impl.channel import JsonChannel
 from reference_impl.gateway import Gateway, StreamRefused
@@ -88,7 +88,8 @@ class BatchesAudio(Bridge):
             return
         self._batch += a2b_base64(frame["media"]["payload"], strict_mode=True)
         if len(self._batch) >= 3200:
-            await self.to_openai(f'{_APPEND}{b64encode(self._batch).decode()}"}}')
+            audio = b64encode(self._batch).decode()
+            await self.to_openai(f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}')
             self._batch.clear()
 
 
@@ -146,10 +147,26 @@ class MixesCalls(Gateway):
     """
 
     async def carry(self, call: Call, stream_sid: str, channel: JsonChannel) -> None:
-        for bridge in self.bridges.values():
-            bridge._media = bridge._media.replace(bridge.stream_sid, stream_sid)
-            bridge.stream = channel
+        for other in self.bridges.values():
+            other._media = other._media.replace(other.stream_sid, stream_sid)
+            other.stream = channel
         await super().carry(call, stream_sid, channel)
+
+
+class _Noticing(JsonChannel):
+    """Knows whether it ended without a `stop`."""
+
+    __slots__ = ("lost", "stopped")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lost = self.stopped = False
+
+    async def receive(self) -> Frame | None:
+        frame = await super().receive()
+        self.stopped = self.stopped or (frame is not None and frame.get("event") == "stop")
+        self.lost = frame is None and not self.stopped
+        return frame
 
 
 class StaysBusyAfterLoss(Gateway):
@@ -159,72 +176,28 @@ class StaysBusyAfterLoss(Gateway):
     somebody restarts it.
     """
 
-    stuck = False
+    busy = False
 
     async def carry(self, call: Call, stream_sid: str, channel: JsonChannel) -> None:
         await super().carry(call, stream_sid, channel)
-        self.stuck = self.stuck or self.bridge_ended_by_loss
+        assert isinstance(channel, _Noticing)
+        self.busy = self.busy or channel.lost
 
-    def admit(self, start: dict[str, Any]) -> Call:
-        if self.stuck:
+    def admit(self, start: Frame) -> Call:
+        if self.busy:
             raise StreamRefused("there is a call already")
         return super().admit(start)
 
 
-class _NoticesLoss(Bridge):
-    def on_stream_closed(self) -> None:
-        if self.state is State.READY and not self._ended.done():
-            StaysBusyAfterLoss.lost.add(self.call.sid)
-        super().on_stream_closed()
-
-
-class Brittle(JsonChannel):
-    """A frame that cannot be read raises, and the exception ends the call.
-
-    `json.loads` without a guard, as in most samples. One broken frame cuts the caller off.
-    """
-
-    __slots__ = ()
-
-    def bad_frame(self, why: str) -> None:
-        raise ValueError(why)
-
-
-class SharesItsFate(Gateway):
-    """An exception in one call ends all of them.
-
-    What a task group makes of calls that are its children, and a crash of the process of any gateway. One broken frame
-    cuts everybody off.
-    """
-
-    async def carry(self, call: Call, stream_sid: str, channel: JsonChannel) -> None:
-        try:
-            await super().carry(call, stream_sid, channel)
-        finally:
-            if "internal error" in self.ended_by:
-                for bridge in self.bridges.values():
-                    bridge.finish("internal error")
-
-
-class TripsOverStreamEvents(Bridge):
-    """An event on the stream that the gateway does not know is looked up in a table, and is not there.
-
-    Twilio adds events; the day it does, every call ends with the first of them.
-    """
-
-    async def _read(self, channel: JsonChannel, key: str, handlers: Any, stream_sid: str | None) -> None:
-        if key == "event":
-            handlers = _Strict(handlers)
-        await super()._read(channel, key, handlers, stream_sid)
-
-
-class TripsOverModelEvents(Bridge):
-    """An event of OpenAI that the gateway does not know is looked up in a table, and is not there.
-
-    OpenAI adds events all the time. The day it does, every call ends with the first of them.
-    """
-
-    async def _read(self, channel: JsonChannel, key: str, handlers: Any, stream_sid: str | None) -> None:
-        if key == "type":
-            handlers = _Strict(handlers)
-        await super()._read(channel, key, handlers, stream_sid)
+sends_wav_header = bridge(SendsWavHeader)
+extra_field = bridge(ExtraField)
+call_sid_for_stream_sid = bridge(CallSidForStreamSid)
+drops_odd_bytes = bridge(DropsOddBytes)
+drops_early_audio = bridge(DropsEarlyAudio)
+batches_audio = bridge(BatchesAudio)
+sends_after_stop = bridge(SendsAfterStop)
+hangs_up_after_stop = bridge(HangsUpAfterStop)
+waits_for_completed = bridge(WaitsForCompleted)
+waits_for_stop = bridge(WaitsForStop)
+mixes_calls = gateway(MixesCalls)
+stays_busy_after_loss = entry(StaysBusyAfterLoss, gateway=StaysBusyAfterLoss, channel=_Noticing)

@@ -35,7 +35,9 @@ class AnswersTwice(Bridge):
         async def on_speech_stopped(frame: Frame) -> None:
             await self.request_response()
 
-        await super()._read(channel, key, {**handlers, "input_audio_buffer.speech_stopped": on_speech_stopped}, stream_sid)
+        await super()._read(
+            channel, key, {**handlers, "input_audio_buffer.speech_stopped": on_speech_stopped}, stream_sid
+        )
 
 
 class GreetsInboundOnly(Bridge):
