@@ -7,6 +7,7 @@ the kind, so that a pass always means that something was seen.
 from __future__ import annotations
 
 import base64
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,13 +26,15 @@ PLAYED_WITHIN = 2.0
 """Seconds after the first audio of a response in which a gateway that plays it at all has sent some."""
 
 AUDIO_DELTAS = ("response.output_audio.delta", "response.audio.delta")
+AUDIO_KINDS = frozenset({"media", "input_audio_buffer.append"})
+AUTH_HEADERS = frozenset({"authorization", "sec-websocket-protocol"})
 FORMAT_KEYS = ("session.audio.input.format", "session.audio.output.format")
 BETA_FORMAT_KEYS = ("session.input_audio_format", "session.output_audio_format")
 BETA_KEYS = ("modalities", "input_audio_format", "output_audio_format", "input_audio_transcription", "turn_detection")
 """Keys of a session that are flat in beta and have another place or name in GA."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evidence:
     """What is left of a world when it is over. `planted`: name of a credential -> the credential."""
 
@@ -43,6 +46,30 @@ class Evidence:
     ended: float
     deliberate: frozenset[str | bytes] | set[str | bytes] = frozenset()
 
+    @functools.cached_property
+    def sessions(self) -> dict[str, list[Message]]:
+        """What crossed each realtime connection."""
+        return by_connection(self.wire.all(channel="openai.realtime"))
+
+    @functools.cached_property
+    def streams(self) -> dict[str, list[Message]]:
+        """What crossed each media stream."""
+        return by_connection(self.wire.all(channel="twilio.stream"))
+
+    def said_to(self, vendor: str) -> list[tuple[Message, str]]:
+        """Everything that the gateway sent but audio, as text, without the headers that `vendor` authenticates by."""
+        said = []
+        for message in self.wire.messages:
+            if message.source != "gateway" or message.kind in AUDIO_KINDS:
+                continue
+            meta = message.meta
+            parts = [message.text, meta.get("url", ""), meta.get("reason") or ""] if meta else [message.text]
+            for name, value in meta.get("headers", ()):
+                if not (message.target == vendor and name.lower() in AUTH_HEADERS):
+                    parts.append(value)
+            said.append((message, "\n".join(parts)))
+        return said
+
 
 Invariant = Callable[[Evidence, Checks], None]
 
@@ -53,16 +80,6 @@ def by_connection(messages: Sequence[Message]) -> dict[str, list[Message]]:
     for message in messages:
         groups.setdefault(message.connection, []).append(message)
     return groups
-
-
-def openai_connections(evidence: Evidence) -> dict[str, list[Message]]:
-    """What crossed each realtime connection."""
-    return by_connection(evidence.wire.all(channel="openai.realtime"))
-
-
-def streams(evidence: Evidence) -> dict[str, list[Message]]:
-    """What crossed each media stream."""
-    return by_connection(evidence.wire.all(channel="twilio.stream"))
 
 
 def fakes_keep_to_the_schemas(evidence: Evidence, check: Checks) -> None:
@@ -96,7 +113,7 @@ def _asks_for_beta(upgrade: Message) -> bool:
 def sessions_have_the_right_shape(evidence: Evidence, check: Checks) -> None:
     """OAI-SE-001, OAI-SE-002, OAI-SE-003, OAI-SE-004."""
     ga = evidence.column.dialect == "ga"
-    for messages in openai_connections(evidence).values():
+    for messages in evidence.sessions.values():
         updates = [m for m in messages if m.kind == "session.update" and m.source == "gateway"]
         if ga and updates:
             bad = [m for m in updates if m.get("session.type") != "realtime"]
@@ -125,7 +142,7 @@ def _about_shape(error: Message) -> bool:
 def models_are_addressed_in_their_dialect(evidence: Evidence, check: Checks) -> None:
     """OAI-HS-002: header of the upgrade and shape of the first `session.update` are of the model's dialect."""
     dialect = evidence.column.dialect
-    for messages in openai_connections(evidence).values():
+    for messages in evidence.sessions.values():
         upgrade = next((m for m in messages if m.kind == "upgrade"), None)
         if upgrade is None:
             continue
@@ -140,7 +157,7 @@ def models_are_addressed_in_their_dialect(evidence: Evidence, check: Checks) -> 
 
 def formats_are_set_before_audio(evidence: Evidence, check: Checks) -> None:
     """OAI-SE-006."""
-    for messages in openai_connections(evidence).values():
+    for messages in evidence.sessions.values():
         own = [m for m in messages if m.source == "gateway"]
         early: Message | None = None
         offending: list[Message] = []
@@ -158,7 +175,7 @@ def formats_are_set_before_audio(evidence: Evidence, check: Checks) -> None:
 
 def one_response_at_a_time(evidence: Evidence, check: Checks) -> None:
     """OAI-TU-001: a `response.create` while a response that the gateway has seen begin has not ended."""
-    for messages in openai_connections(evidence).values():
+    for messages in evidence.sessions.values():
         active: Message | None = None
         offending = []
         asked = False
@@ -178,7 +195,7 @@ def one_response_at_a_time(evidence: Evidence, check: Checks) -> None:
 
 def function_calls_are_answered_once(evidence: Evidence, check: Checks) -> None:
     """TOOL-001."""
-    for messages in openai_connections(evidence).values():
+    for messages in evidence.sessions.values():
         calls = {
             m.get("call_id"): m
             for m in messages
@@ -200,7 +217,7 @@ def function_calls_are_answered_once(evidence: Evidence, check: Checks) -> None:
 
 def appended_audio_is_well_formed(evidence: Evidence, check: Checks) -> None:
     """OAI-AU-001, the part that needs no listening."""
-    for messages in openai_connections(evidence).values():
+    for messages in evidence.sessions.values():
         appends = [m for m in messages if m.kind == "input_audio_buffer.append" and m.source == "gateway"]
         if appends:
             check.none("OAI-AU-001", [m for m in appends if not _decodes(m.get("audio"))], "audio is not whole base64")
@@ -218,12 +235,12 @@ def audio_of_the_model_is_played(evidence: Evidence, check: Checks) -> None:
 
     With several calls in a world a stream of any of them will do.
     """
-    ends = [messages[-1].at for messages in streams(evidence).values() if messages[-1].kind in ("stop", "close")]
+    ends = [messages[-1].at for messages in evidence.streams.values() if messages[-1].kind in ("stop", "close")]
     if not ends:
         return
     up_until = max(ends)
     media = evidence.wire.all("media", source="gateway", channel="twilio.stream")
-    for messages in openai_connections(evidence).values():
+    for messages in evidence.sessions.values():
         seen: set[str] = set()
         for delta in messages:
             response = str(delta.get("response_id")) if delta.kind in AUDIO_DELTAS else ""
@@ -238,7 +255,7 @@ def audio_of_the_model_is_played(evidence: Evidence, check: Checks) -> None:
 
 def stream_messages_are_valid(evidence: Evidence, check: Checks) -> None:
     """TWI-ST-001, TWI-ST-002, TWI-ST-003."""
-    for messages in streams(evidence).values():
+    for messages in evidence.streams.values():
         own = [
             m
             for m in messages
@@ -266,7 +283,7 @@ def stream_messages_are_valid(evidence: Evidence, check: Checks) -> None:
 
 def nothing_is_sent_after_the_end(evidence: Evidence, check: Checks) -> None:
     """TWI-ST-008: neither after `stop` has reached the gateway nor after a close."""
-    for messages in streams(evidence).values():
+    for messages in evidence.streams.values():
         ends = [m for m in messages if (m.kind == "stop" and m.source == "twilio") or m.kind == "close"]
         if ends:
             late = [
@@ -402,26 +419,11 @@ def credentials_stay_where_they_belong(evidence: Evidence, check: Checks) -> Non
         check(
             "SEC-007", printed is None, f"{name} is in what the gateway prints: …{_around(evidence.output, printed)}…"
         )
-        astray: Message | None = None
-        served: Message | None = None
-        for message in evidence.wire.messages:
-            if message.source != "gateway" or message.kind == "media":
-                continue
-            text = message.text
-            allowed = vendor == message.target
-            headers = [
-                value
-                for key, value in message.meta.get("headers", ())
-                if not (allowed and key.lower() in ("authorization", "sec-websocket-protocol"))
-            ]
-            places = [text, message.meta.get("url", ""), message.meta.get("reason") or "", *headers]
-            if any(form in place for form in forms for place in places if place):
-                if message.target in ("openai", "twilio") and message.kind != "response":
-                    astray = astray or message
-                else:
-                    served = served or message
-        check("SEC-008", astray is None, f"{name} is where it does not belong", at=astray)
-        check("SEC-007", served is None, f"{name} is in what the gateway serves", at=served)
+        found = [message for message, text in evidence.said_to(vendor) if any(form in text for form in forms)]
+        served = [m for m in found if m.target not in homes.values() or m.kind == "response"]
+        astray = [m for m in found if m not in served]
+        check.none("SEC-008", astray, f"{name} is where it does not belong")
+        check.none("SEC-007", served, f"{name} is in what the gateway serves")
 
 
 def _around(text: str, found: str | None) -> str:
@@ -432,7 +434,10 @@ def _around(text: str, found: str | None) -> str:
 
 
 def one_session_for_each_call(evidence: Evidence, check: Checks) -> None:
-    """OAI-HS-004: never more sessions open at once than calls."""
+    """OAI-HS-004: never more sessions open at once than calls.
+
+    A call counts from its first webhook: a gateway may open the session before the stream comes.
+    """
     opened: set[str] = set()
     calls: set[str] = set()
     for message in evidence.wire:
@@ -443,8 +448,8 @@ def one_session_for_each_call(evidence: Evidence, check: Checks) -> None:
                 check("OAI-HS-004", not busy, f"{len(opened)} sessions open for {len(calls)} calls", at=message)
             elif message.kind == "close":
                 opened.discard(message.connection)
-        elif message.channel == "twilio.stream" and message.kind == "start":
-            calls.add(message.connection)
+        elif message.channel in ("twilio.webhook", "twilio.stream") and not message.meta.get("forged"):
+            calls.add(message.connection.partition("/")[0])
 
 
 INVARIANTS: tuple[Invariant, ...] = (

@@ -129,7 +129,7 @@ async def test_interrupting_the_greeting(world: PhoneWorld, check: Checks) -> No
     check("TWI-ST-004", not greeting.complete, "the greeting was spoken to its end over the caller")
 
 
-@case(about="TWI-ST-007", claims=["phone.inbound", "phone.barge_in", "tools.end_call"])
+@case(about="TOOL-004", claims=["phone.inbound", "phone.barge_in", "tools.end_call"])
 async def test_interrupting_the_goodbye(world: PhoneWorld, check: Checks) -> None:
     """The model has called the tool that ends the call and says goodbye; the caller has one more question. The marks
     that `clear` gives back do not mean that the goodbye was heard: whoever still wants to end the call ends it when the
@@ -137,11 +137,13 @@ async def test_interrupting_the_goodbye(world: PhoneWorld, check: Checks) -> Non
     caller = await world.incoming()
     await caller.hears("greeting", within=10)
     await caller.says("goodbye")
-    await caller.starts_hearing("farewell", within=12)
-    asked = world.wire[len(world.wire) - 1]
+    said = world.wire[len(world.wire) - 1]
+    goodbye = await world.sees(("heard.start", "ended"), channel="phone", target="caller", after=said, within=12)
+    if goodbye.kind == "ended":
+        return  # a gateway that ends the call without a goodbye: there is nothing to interrupt
     caller.start_saying("what_time")
     with check.expects("TWI-ST-004"):
-        clear = await world.sees("clear", source="gateway", after=asked, within=2)
+        clear = await world.sees("clear", source="gateway", after=goodbye, within=2)
     await world.passes(GOODBYE_LEFT)
     early = [m for m in world.wire.all("ended", channel="phone", after=clear) if m.at < clear.at + GOODBYE_LEFT]
     check.none("TWI-ST-007", early, "the caller is hung up on in the middle of a question, at once after clear")

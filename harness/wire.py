@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+import msgspec
+
 
 @dataclass(slots=True)
 class Message:
@@ -47,8 +49,8 @@ class Message:
     def json(self) -> Any:
         """The body parsed as JSON, or an empty dict when it is not JSON."""
         try:
-            return json.loads(self.body) if self.body else {}
-        except ValueError:
+            return msgspec.json.decode(self.body) if self.body else {}
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return {}
 
     @property

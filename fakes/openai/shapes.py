@@ -47,4 +47,4 @@ def _empty(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple[s
 def _reversed(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
-    return {key: _reversed(item) for key, item in reversed(value.items())}
+    return {key: _reversed(value[key]) for key in reversed(list(value))}

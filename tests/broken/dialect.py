@@ -196,21 +196,6 @@ class TruncatesWithoutIndex(Bridge):
         await super().to_openai(event)
 
 
-class MixedDialect(Gateway):
-    """A GA session under the beta header: the session was migrated, the header was not.
-
-    Seen in gateways that take the header from a constant of their HTTP client. OpenAI serves beta, or nobody.
-    """
-
-    def dialect_for(self) -> Dialect:
-        return _GaWithBetaHeader(self.config)
-
-
-class _GaWithBetaHeader(Ga):
-    def headers(self) -> dict[str, str]:
-        return {**super().headers(), "OpenAI-Beta": "realtime=v1"}
-
-
 beta_to_ga = gateway(BetaToGa)
 ga_to_preview = gateway(GaToPreview)
 no_session_type = gateway(NoSessionType)
@@ -220,7 +205,6 @@ model_hard_coded = gateway(ModelHardCoded)
 beta_events_in_ga = gateway(BetaEventsInGa)
 pcm_declared = gateway(PcmDeclared)
 pcm_passed_on = gateway(PcmPassedOn)
-mixed_dialect = gateway(MixedDialect)
 greets_too_early = bridge(GreetsTooEarly)
 carries_on_unconfigured = bridge(CarriesOnUnconfigured)
 truncates_without_index = bridge(TruncatesWithoutIndex)

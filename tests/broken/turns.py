@@ -40,17 +40,6 @@ class AnswersTwice(Bridge):
         )
 
 
-class GreetsInboundOnly(Bridge):
-    """Only callers are greeted; whoever is called by the gateway hears silence until they speak.
-
-    Seen where the greeting hangs on the inbound webhook. People who are called hang up after two seconds of silence.
-    """
-
-    async def greet(self) -> None:
-        if self.call.direction == "inbound":
-            await super().greet()
-
-
 class NeverClears(Bridge):
     """Barge-in stops the model, and nobody tells Twilio to stop playing.
 
@@ -218,7 +207,6 @@ class IgnoresDigits(Bridge):
 
 creates_while_active = bridge(CreatesWhileActive)
 answers_twice = bridge(AnswersTwice)
-greets_inbound_only = bridge(GreetsInboundOnly)
 never_clears = bridge(NeverClears)
 clears_only_while_active = bridge(ClearsOnlyWhileActive)
 clears_late = bridge(ClearsLate)

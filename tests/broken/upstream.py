@@ -77,17 +77,6 @@ class OpensAfterHangUp(Bridge):
         return await asyncio.shield(asyncio.ensure_future(super().open_session()))
 
 
-class SpareSession(Bridge):
-    """A second session is opened beside the first, and forgotten.
-
-    What a retry makes that does not close its first attempt. Each call is paid twice, and one session is never closed.
-    """
-
-    async def open_session(self) -> JsonChannel:
-        await super().open_session()
-        return await super().open_session()
-
-
 class KeepsSession(Bridge):
     """The caller hangs up, and the session stays open.
 
@@ -128,7 +117,6 @@ silent_when_lost = bridge(SilentWhenLost)
 reconnects_forever = bridge(ReconnectsForever)
 impatient = bridge(Impatient)
 opens_after_hang_up = bridge(OpensAfterHangUp)
-spare_session = bridge(SpareSession)
 keeps_session = bridge(KeepsSession)
 ends_on_error = bridge(EndsOnError)
 ends_on_failed_response = bridge(EndsOnFailedResponse)

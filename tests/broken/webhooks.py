@@ -172,16 +172,6 @@ class NewTokenForRepeats(Gateway):
         return response
 
 
-class AnswersPlainText(Gateway):
-    """TwiML is served as `text/plain`.
-
-    The default of a framework. Twilio reads the document aloud, tag by tag.
-    """
-
-    def xml(self, verbs: str) -> web.Response:
-        return web.Response(text=super().xml(verbs).text)
-
-
 pauses_outbound = gateway(PausesOutbound)
 starts_stream = gateway(StartsStream)
 plain_scheme = gateway(PlainScheme)
@@ -192,4 +182,3 @@ waits_for_model = gateway(WaitsForModel)
 refuses_repeats = gateway(RefusesRepeats)
 empty_for_repeats = gateway(EmptyForRepeats)
 new_token_for_repeats = entry(NewTokenForRepeats, gateway=NewTokenForRepeats, tokens=_Fresh)
-answers_plain_text = gateway(AnswersPlainText)
