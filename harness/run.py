@@ -125,8 +125,8 @@ class Collected:
             knobs=self.request.knobs,
         )
         folder = (self.request.report or Path(".callproof")) / "traces"
-        name = case.rpartition("::")[2] or case
-        safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in f"{name}-{outcome.choices.seed}").strip("-")
+        name = (case.rpartition("::")[2] or case).removeprefix("test_").rstrip("]").replace("[", "--")
+        safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in f"{name}--{outcome.choices.seed}")
         path = trace.save(folder / f"{safe}.json")
         self.traces.append(path)
         return path

@@ -182,12 +182,15 @@ class Checks:
         return None
 
     def merged(self) -> list[Finding]:
-        """One finding for each requirement: its worst, the first of equals."""
+        """One finding for each requirement: its worst; of equals the first one that points at a message."""
         order = [Verdict.PASS, Verdict.UNSUPPORTED, Verdict.WARN, Verdict.FAIL, Verdict.HARNESS_ERROR]
         worst: dict[str, Finding] = {}
         for finding in self.findings:
             known = worst.get(finding.requirement)
-            if known is None or order.index(finding.verdict) > order.index(known.verdict):
+            if known is None or (order.index(finding.verdict), finding.seq is not None) > (
+                order.index(known.verdict),
+                known.seq is not None,
+            ):
                 worst[finding.requirement] = finding
         return list(worst.values())
 

@@ -156,6 +156,15 @@ def test_initiated_is_not_a_state_of_the_resource() -> None:
     assert json.loads(world.rest(f"{BASE}/Calls/{call.sid}.json", method="GET").body)["status"] == "queued"
 
 
+def test_a_request_is_on_record_before_what_it_brings_about() -> None:
+    world = World()
+    call = world.dial()
+    world.run(2)
+    world.update(call, Status="completed")
+    recorded = [(m.channel, m.kind) for m in world.recorder.messages]
+    assert recorded.index(("twilio.rest", "request")) < recorded.index(("phone", "ended"))
+
+
 def test_resource_of_a_finished_call() -> None:
     world = World()
     call = world.create()

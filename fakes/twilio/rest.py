@@ -9,6 +9,7 @@ import json
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
@@ -95,10 +96,10 @@ class Rest:
         point = ""
         fault: RestError | None = None
         try:
-            status, body, point = self._route(request)
+            status, answer, point = self._route(request)
         except RestError as error:
-            fault = error
-            status, body = error.status, _error_body(error)
+            fault, told = error, _error_body(error)
+            status, answer = error.status, lambda: told
         self._core.ports.recorder.record(
             self._core.gateway_party,
             "twilio",
@@ -115,6 +116,7 @@ class Rest:
                 "params": parse_qsl(request.body, keep_blank_values=True),
             },
         )
+        body = answer()
         delay = self._core.timing.delay(point, "rest_delay") if point else 0.005
         return RestAnswer(status, self._headers(number, delay, fault, body), body, delay, number)
 
@@ -135,30 +137,40 @@ class Rest:
                 headers.append(("WWW-Authenticate", 'Basic realm="Twilio API"'))
         return tuple(headers)
 
-    def _route(self, request: RestRequest) -> tuple[int, str, str]:
-        """Status, body, and the choice point of the answer's delay (empty: a fixed one)."""
+    def _route(self, request: RestRequest) -> tuple[int, Callable[[], str], str]:
+        """Status, what does the request and gives the body, and the choice point of the answer's delay (empty: fixed).
+
+        What a request brings about is on record after the request, so it waits for the second part. A new call is an
+        exception: nothing of it is to be seen before its next step.
+        """
         self._authenticate(request)
         path, core = request.path, self._core
         if path == f"{self._base}/Calls.json":
             if request.method == "POST":
                 call = self._create(Form(request.body))
                 dated = core.knobs["twilio.create_dates"] == "set"
-                return 201, self.resource(call, dated=dated, queued=True), f"{call.point}/create/delay"
+                return 201, lambda: self.resource(call, dated=dated, queued=True), f"{call.point}/create/delay"
             if request.method == "GET":
-                return 200, self._list(request.query), ""
+                listed = self._list(request.query)
+                return 200, lambda: listed, ""
             raise RestError("method_not_allowed")
         match = re.fullmatch(re.escape(self._base) + r"/Calls/(CA[0-9a-fA-F]{32})\.json", path)
         call_found = next((call for call in core.calls if match and call.sid == match[1]), None)
         if call_found is None:
             raise RestError("not_found", path=path)
         if request.method == "GET":
-            return 200, self.resource(call_found), ""
+            return 200, lambda: self.resource(call_found), ""
         if request.method != "POST":
             raise RestError("method_not_allowed")
         call_found.updates += 1
         label = f"update#{call_found.updates}"
-        self._update(call_found, Form(request.body), path, label)
-        return 200, self.resource(call_found), f"{call_found.point}/{label}/answer/delay"
+        act = self._update(call_found, Form(request.body), path, label)
+
+        def updated() -> str:
+            act()
+            return self.resource(call_found)
+
+        return 200, updated, f"{call_found.point}/{label}/answer/delay"
 
     def _authenticate(self, request: RestRequest) -> None:
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
@@ -248,7 +260,8 @@ class Rest:
 
     # ------------------------------------------------------------------ update
 
-    def _update(self, call: Call, form: Form, path: str, label: str) -> None:
+    def _update(self, call: Call, form: Form, path: str, label: str) -> Callable[[], None]:
+        """Check an update; returns what carries it out. Raises `RestError`."""
         core = self._core
         url, text, status = form.get("Url"), form.get("Twiml"), form.get("Status")
         if url and text:
@@ -263,26 +276,32 @@ class Rest:
                 raise RestError("not_found", path=path)
             if knob == "400":
                 raise RestError("not_in_progress")
-            return
+            return _nothing
         if (url or text) and call.status is not CallStatus.IN_PROGRESS:
             raise RestError("not_in_progress")
         if url and not self._usable(url):
             raise RestError("url_invalid", url=url)
         if len(text) > TWIML_LIMIT:
             raise RestError("bad_request", detail=f"Twiml has {len(text)} characters, at most {TWIML_LIMIT} fit")
-        if "StatusCallback" in form:
-            subscription = self._subscription(form)
-            call.subscription = Subscription(subscription.url, subscription.method, call.subscription.events)
-        if "FallbackUrl" in form:
-            call.fallback = (form.get("FallbackUrl"), form.get("FallbackMethod", "POST"))
-        if "TimeLimit" in form:
-            call.after(_whole(form, "TimeLimit", TIME_LIMIT_DEFAULT, 86400), call.hang_up)
-        if url or text:
-            call.later("update_delay", f"{label}/delay", lambda: _redirect(call, url, form.get("Method", "POST"), text))
-        elif status == "completed":
-            self._complete(call)
-        elif status == "canceled" and call.status is not CallStatus.IN_PROGRESS and not call.inbound:
-            call.end(CallStatus.CANCELED)
+        subscription = self._subscription(form) if "StatusCallback" in form else None
+        time_limit = _whole(form, "TimeLimit", TIME_LIMIT_DEFAULT, 86400) if "TimeLimit" in form else None
+
+        def act() -> None:
+            if subscription is not None:
+                call.subscription = Subscription(subscription.url, subscription.method, call.subscription.events)
+            if "FallbackUrl" in form:
+                call.fallback = (form.get("FallbackUrl"), form.get("FallbackMethod", "POST"))
+            if time_limit is not None:
+                call.after(time_limit, call.hang_up)
+            if url or text:
+                method = form.get("Method", "POST")
+                call.later("update_delay", f"{label}/delay", lambda: _redirect(call, url, method, text))
+            elif status == "completed":
+                self._complete(call)
+            elif status == "canceled" and call.status is not CallStatus.IN_PROGRESS and not call.inbound:
+                call.end(CallStatus.CANCELED)
+
+        return act
 
     def _complete(self, call: Call) -> None:
         if call.status is CallStatus.IN_PROGRESS or call.inbound:
@@ -364,6 +383,10 @@ class Rest:
     def _date(self, at: float) -> str:
         clock = self._core.ports.clock
         return format_datetime(datetime.fromtimestamp(int(clock.wall() - clock.now() + at), UTC))
+
+
+def _nothing() -> None:
+    """Twilio takes the update of a call that is over, and does nothing."""
 
 
 def _redirect(call: Call, url: str, method: str, text: str) -> None:
