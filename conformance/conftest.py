@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from conformance.asking import BETA_DAY, ask
+from conformance.asking import ask
 from conformance.assembly import registry, run_world
 from harness import run
 from harness.choices import Drawn, Replayed, Seeded, Source, Typical
 from harness.profile import ProfileError
-from harness.pytest_plugin import COLLECTED, report_folder
+from harness.pytest_plugin import COLLECTED, report_folder, stop
 from harness.report.model import Verdict
 from harness.requirements import RegistryError
 from harness.run import Collected, UsageProblem
 from harness.stage import GatewayNotStartable
 from harness.suite import CaseDefinition, Column, Outcome
 
+SUITE = Path(__file__).parent
 
-def pytest_configure(config: pytest.Config) -> None:
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Check what was asked for. Not earlier, for what goes wrong here is told in one line."""
+    config = session.config
     option = config.getoption
     try:
         request = ask(
@@ -35,15 +41,13 @@ def pytest_configure(config: pytest.Config) -> None:
             report=report_folder(config),
             trace=option("--replay-trace"),
             examples=option("--examples"),
+            cases=option("--case"),
         )
-        collected = Collected(request, registry())
-    except (UsageProblem, RegistryError) as error:
-        pytest.exit(f"callproof: {error}", returncode=run.EXIT_USAGE)
-    if any(column.as_of == BETA_DAY for column in request.columns) and not option("--as-of"):
-        collected.notes.append(
-            f"Models that spoke only the beta dialect are tried as of {BETA_DAY}, before OpenAI removed them."
-        )
-    config.stash[COLLECTED] = collected
+        config.stash[COLLECTED] = Collected(request, registry())
+    except UsageProblem as error:
+        stop(config, str(error), run.EXIT_USAGE)
+    except RegistryError as error:
+        stop(config, str(error), run.EXIT_HARNESS_ERROR)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -55,6 +59,38 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("column", columns, ids=str, indirect=True)
 
 
+def case_id(item: pytest.Item) -> str:
+    """The id of a case, the same wherever pytest is started."""
+    return f"{SUITE.name}/{item.path.relative_to(SUITE).as_posix()}::{item.name}"
+
+
+def is_case(item: pytest.Item) -> bool:
+    """Whether this is a case of the suite; a test of somebody else may be in the same session."""
+    return getattr(getattr(item, "function", None), "definition", None) is not None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose the cases: those of `--case`, or the one of a trace; never those of a dialect that no column has."""
+    cases = {case_id(item): item for item in items if is_case(item) and has_column(item)}
+    request = config.stash[COLLECTED].request
+    try:
+        if request.trace is not None:
+            chosen = [run.find_case(request.trace.case, list(cases))]
+        else:
+            chosen = run.select_cases(request.cases, list(cases)) if request.cases else list(cases)
+    except UsageProblem as error:
+        stop(config, str(error), run.EXIT_USAGE)
+    kept = {cases[case] for case in chosen}
+    items[:] = [item for item in items if item in kept or not is_case(item)]
+
+
+def has_column(item: pytest.Item) -> bool:
+    """Whether there is a model to run the case with; pytest keeps a placeholder of a case that has none."""
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and isinstance(callspec.params.get("column"), Column)
+
+
 @pytest.fixture
 def column(request: pytest.FixtureRequest) -> Column:
     return request.param  # type: ignore[no-any-return]
@@ -64,7 +100,7 @@ def column(request: pytest.FixtureRequest) -> Column:
 def run_case(request: pytest.FixtureRequest, column: Column) -> Callable[[CaseDefinition], None]:
     """Runs one case in the column at hand and turns its verdicts into a pytest outcome."""
     collected = request.config.stash[COLLECTED]
-    return CaseRunner(collected, request.node.nodeid, column)
+    return CaseRunner(request.config, collected, case_id(request.node), column)
 
 
 class CheckFailed(AssertionError):
@@ -74,7 +110,8 @@ class CheckFailed(AssertionError):
 class CaseRunner:
     """One pytest test: one world, or as many as Hypothesis wants."""
 
-    def __init__(self, collected: Collected, case: str, column: Column) -> None:
+    def __init__(self, config: pytest.Config, collected: Collected, case: str, column: Column) -> None:
+        self.config = config
         self.collected = collected
         self.request = collected.request
         self.case = case
@@ -88,9 +125,12 @@ class CaseRunner:
         if definition.examples and self.request.trace is None:
             self._explore(definition)
             return
-        outcome = self._world(definition, self._source(), self.request.seed)
+        source = self._source()
+        outcome = self._world(definition, source, self.request.seed)
         self.collected.add(outcome, self.case)
-        self._compare(outcome)
+        if self.request.trace is not None:
+            unknown = source.missing if isinstance(source, Replayed) else []
+            self.collected.notes.append(run.compare(outcome, self.request.trace, unknown))
         self._judge(outcome)
 
     def _missing(self, definition: CaseDefinition) -> str:
@@ -112,7 +152,9 @@ class CaseRunner:
         try:
             return run_world(definition, self.request, self.column, source, world_seed)
         except (GatewayNotStartable, ProfileError) as error:
-            pytest.exit(f"callproof: {error}", returncode=run.EXIT_NOT_STARTABLE)
+            stop(self.config, str(error), run.EXIT_NOT_STARTABLE)
+        except Exception as error:  # our own fault: told as a harness error, never held against the gateway
+            pytest.fail(f"harness_error: {self.collected.crashed(self.case, self.column, error)}", pytrace=False)
 
     def _explore(self, definition: CaseDefinition) -> None:
         examples = self.request.examples or definition.examples
@@ -158,22 +200,6 @@ class CaseRunner:
             for outcome in last:
                 self.collected.add(outcome, self.case)
         self._judge(last[0])
-
-    def _compare(self, outcome: Outcome) -> None:
-        """A replay says whether it was the same run again."""
-        trace = self.request.trace
-        if trace is None:
-            return
-        same = outcome.checks.failed() == trace.failed
-        words = [f"verdict: {'the same' if same else 'another'} (then {trace.failed}, now {outcome.checks.failed()})"]
-        if outcome.stage == "virtual" and trace.stage == "virtual":
-            words.append(f"wire: {'the same' if outcome.digest == trace.wire_digest else 'another'} digest")
-        elif outcome.stage == "live":
-            kept = [step for step in outcome.order if step in [tuple(s) for s in trace.order]]
-            wanted = [tuple(step) for step in trace.order if tuple(step) in kept]
-            words.append(f"order of deliveries: {'the same' if kept == wanted else 'another'}")
-        self.collected.notes.append(f"Replay of {trace.case}: {'; '.join(words)}")
-        print("replay: " + "; ".join(words))  # noqa: T201
 
     def _judge(self, outcome: Outcome) -> None:
         findings = outcome.checks.merged()

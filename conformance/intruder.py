@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -153,8 +153,6 @@ class Intruder:
             await ws.close()
 
     async def _speak(self, ws: aiohttp.ClientWebSocketResponse, sid: str, seconds: float) -> None:
-        from base64 import b64encode
-
         stock = frames(SPEECH, "pcmu", 8000)
         for index in range(int(seconds / 0.02)):
             if ws.closed:
@@ -162,4 +160,4 @@ class Intruder:
             payload = b64encode(stock[index % len(stock)]).decode()
             media = {"track": "inbound", "chunk": str(index + 1), "timestamp": str(index * 20), "payload": payload}
             await ws.send_json({"event": "media", "sequenceNumber": str(index + 2), "media": media, "streamSid": sid})
-            await asyncio.sleep(0.02)
+            await self._world.passes(0.02)

@@ -7,10 +7,8 @@ import sys
 from pathlib import Path
 
 import click
-import pytest
 
 from harness import run
-from harness.trace import Trace
 
 SUITE = Path(__file__).resolve().parent.parent / "conformance"
 
@@ -21,29 +19,42 @@ def main() -> None:
     """Simulation and conformance tests for realtime-voice gateways."""
 
 
-def _usage(error: run.UsageProblem) -> None:
+def _fail(error: Exception, status: int) -> None:
     click.echo(f"callproof: {error}", err=True)
-    sys.exit(run.EXIT_USAGE)
+    sys.exit(status)
 
 
 def _pytest(arguments: list[str]) -> int:
-    """Run pytest on the suite, whatever project the user stands in."""
-    base = ["-c", os.devnull, f"--rootdir={SUITE.parent}", "-p", "no:cacheprovider", "-p", "no:asyncio"]
-    return int(pytest.main([*base, "--no-header", "--tb=short", "-q", *arguments]))
+    """Run pytest on the suite, alone: neither the plugins and settings of the project that the user stands in, nor
+    those of the environment, have a say in it. Returns its exit status."""
+    import pytest
+    from hypothesis.configuration import set_hypothesis_home_dir
+
+    for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
+        os.environ.pop(name, None)
+    if "HYPOTHESIS_STORAGE_DIRECTORY" not in os.environ:
+        set_hypothesis_home_dir(run.cache_folder() / "hypothesis")
+    base = ["-c", os.devnull, f"--rootdir={SUITE.parent}", "-p", "no:cacheprovider"]
+    base += ["--disable-plugin-autoload", "-p", "harness.pytest_plugin"]
+    # The summary of callproof says what failed and why.
+    base += ["-qq", "--no-header", "--tb=no", "-rE", "--disable-warnings"]
+    return int(pytest.main([*base, str(SUITE), *arguments]))
 
 
 @main.command(name="run")
-@click.option("--gateway", default="reference", show_default=True, help="A profile's name, or a path to one.")
+@click.option(
+    "--gateway", envvar="CALLPROOF_GATEWAY", metavar="NAME", help="A profile's name, or a path to one.  [reference]"
+)
 @click.option("--stage", type=click.Choice(["virtual", "live"]), default="virtual", show_default=True)
 @click.option("--model", "models", multiple=True, help="A model to try; may be repeated; `all` for every one.")
 @click.option("--as-of", default=None, metavar="DATE", help="The day that the vendors live in, or `today`.")
 @click.option("--seed", type=int, default=None, help="Vary timing and order by this seed; without it typical values.")
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE", help="Turn a vendor's knob.")
-@click.option("--report", default="reports/latest", show_default=True, metavar="DIR", help="Where the report goes.")
-@click.option("--case", "cases", multiple=True, metavar="NAME", help="Only cases whose name contains this.")
+@click.option("--report", default="reports/latest", show_default=True, metavar="DIR", help="'' for no report.")
+@click.option("--case", "cases", multiple=True, metavar="TEXT", help="Only cases with this in their name.")
 @click.option("--examples", type=int, default=None, help="Worlds for each property test.")
 def run_suite(
-    gateway: str,
+    gateway: str | None,
     stage: str,
     models: tuple[str, ...],
     as_of: str | None,
@@ -57,38 +68,29 @@ def run_suite(
 
     Exit status: 0 all well, 1 failures, 2 usage, 3 gateway not startable, 4 harness error.
     """
-    from conformance.asking import ask
-
-    try:
-        ask(gateway=gateway, stage=stage, models=models, as_of=as_of, knobs=knobs)
-    except run.UsageProblem as error:
-        _usage(error)
-    arguments = [str(SUITE), f"--gateway={gateway}", f"--stage={stage}", f"--report={report}"]
+    arguments = [f"--stage={stage}", f"--report={report}"]
+    arguments += [f"--gateway={gateway}"] if gateway else []
     arguments += [f"--model={model}" for model in models] + [f"--knob={knob}" for knob in knobs]
+    arguments += [f"--case={case}" for case in cases]
     arguments += [f"--as-of={as_of}"] if as_of else []
     arguments += [f"--seed={seed}"] if seed is not None else []
     arguments += [f"--examples={examples}"] if examples is not None else []
-    arguments += ["-k", " or ".join(cases)] if cases else []
     sys.exit(_pytest(arguments))
 
 
 @main.command()
 @click.argument("trace", type=click.Path())
 @click.option("--stage", type=click.Choice(["virtual", "live"]), default=None, help="Another stage than the trace's.")
-@click.option("--gateway", default=None, help="Another gateway than the trace's.")
+@click.option("--gateway", default=None, metavar="NAME", help="Another gateway than the trace's.")
 @click.option("--report", default="", metavar="DIR", help="Write a report there.")
 def replay(trace: str, stage: str | None, gateway: str | None, report: str) -> None:
-    """Run the world of a trace again: same verdict, same wire on the virtual stage, same order on the live one."""
-    from conformance.asking import ask
+    """Run the world of a trace again: same verdict, same wire on the virtual stage, same order on the live one.
 
-    try:
-        read: Trace = run.read_trace(trace)
-        ask(gateway=gateway or read.gateway, stage=stage or read.stage, trace=trace)
-    except run.UsageProblem as error:
-        _usage(error)
-    case = SUITE.parent / read.case
-    arguments = [str(case), f"--replay-trace={trace}", f"--gateway={gateway or read.gateway}"]
-    arguments += [f"--stage={stage or read.stage}", f"--model={read.model}", f"--report={report}"]
+    Says whether it was the same run. The exit status is that of the run itself: 1 when the failure is there again.
+    """
+    arguments = [f"--replay-trace={trace}", f"--report={report}"]
+    arguments += [f"--gateway={gateway}"] if gateway else []
+    arguments += [f"--stage={stage}"] if stage else []
     sys.exit(_pytest(arguments))
 
 
@@ -122,11 +124,8 @@ def serve(host: str, port: int, as_of: str | None, knobs: tuple[str, ...]) -> No
 
     try:
         serve_forever(host, port, run.parse_as_of(as_of), run.parse_knobs(knobs))
-    except run.UsageProblem as error:
-        _usage(error)
-    except PortInUse as error:
-        click.echo(f"callproof: {error}", err=True)
-        sys.exit(run.EXIT_USAGE)
+    except (run.UsageProblem, PortInUse) as error:
+        _fail(error, run.EXIT_USAGE)
 
 
 @main.command()

@@ -80,3 +80,24 @@ class OrderedGates(Gates):
                 self._given_up |= missing
                 self._changed.set()
                 return
+
+
+def out_of_order(wanted: Sequence[Step], happened: Sequence[Step]) -> list[str]:
+    """Where `happened` breaks the order of `wanted`, in words.
+
+    A delivery has to begin after everything that `wanted` has before it; when it ended is the gateway's affair.
+    Deliveries that only one of the two has break nothing by themselves.
+    """
+    place = {step: index for index, step in reversed(list(enumerate(happened)))}
+    broken = []
+    for index, (what, point) in enumerate(wanted):
+        here = place.get((what, point))
+        if what != "start" or here is None:
+            continue
+        for earlier, other in wanted[:index]:
+            there = place.get((earlier, other))
+            if there is None:
+                broken.append(f"{point} began, but the {earlier} of {other} before it never came")
+            elif there > here:
+                broken.append(f"{point} began before the {earlier} of {other}")
+    return broken

@@ -8,57 +8,100 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from harness.run import Collected
+from harness.run import EXIT_HARNESS_ERROR, EXIT_USAGE, Collected
 
 COLLECTED = pytest.StashKey[Collected]()
+STOPPED = pytest.StashKey[str]()
+
+PLAIN_WIDTH = 120
+"""Columns of what is printed where there is no terminal: a log has no reason to break lines at 80."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("callproof", "conformance of realtime-voice gateways")
-    group.addoption(
-        "--gateway",
-        default=os.environ.get("CALLPROOF_GATEWAY", "reference"),
-        help="name of a profile in conformance/gateways, or a path to one (default: reference)",
-    )
-    group.addoption("--stage", default="virtual", choices=("virtual", "live"), help="where worlds run")
+    group.addoption("--gateway", default=None, help="a profile's name, or a path to one (default: reference)")
+    group.addoption("--stage", default=None, choices=("virtual", "live"), help="where worlds run (default: virtual)")
     group.addoption("--model", action="append", default=[], help="a model to try; may be repeated; `all` for every one")
     group.addoption("--as-of", default=None, help="the day that the vendors live in: a date, or `today`")
     group.addoption("--seed", type=int, default=None, help="seed: vary timing and order; without it typical values")
     group.addoption("--knob", action="append", default=[], metavar="NAME=VALUE", help="turn a vendor's knob")
-    group.addoption("--report", default="reports/latest", metavar="DIR", help="where the report goes")
+    group.addoption("--report", default="reports/latest", metavar="DIR", help="where the report goes; '' for nowhere")
+    group.addoption("--case", action="append", default=[], metavar="TEXT", help="only cases with this in their name")
     group.addoption("--replay-trace", default=None, metavar="FILE", help="replay this trace")
     group.addoption("--examples", type=int, default=None, help="worlds for each property test")
 
 
+def stop(config: pytest.Config, message: str, status: int) -> NoReturn:
+    """End the session with one message and this exit status, and without a summary: nothing came of the run.
+
+    For the time from the collection on; before it, pytest tells of an exit in its own way.
+    """
+    reporter = config.pluginmanager.unregister(name="terminalreporter")
+    if isinstance(reporter, pytest.TerminalReporter):
+        reporter.ensure_newline()
+    config.stash[STOPPED] = message
+    pytest.exit(message, returncode=status)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (message := session.config.stash.get(STOPPED, None)) is not None:
+        _say(message)
     collected = session.config.stash.get(COLLECTED, None)
-    if collected is None or not (collected.checks or collected.worlds):
+    if collected is None:
         return
+    if session.exitstatus == pytest.ExitCode.INTERNAL_ERROR or (
+        session.exitstatus == pytest.ExitCode.INTERRUPTED and session.testsfailed and not collected.checks
+    ):
+        session.exitstatus = EXIT_HARNESS_ERROR  # pytest itself, or a module of the suite that cannot be imported
+    if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not collected.checks:
+        return
+    if all(check.world is None for check in collected.checks) and not collected.exit_status():
+        # What is unsupported throughout was not tested: that is neither a success nor a report.
+        why = list(dict.fromkeys(check.message for check in collected.checks))
+        sys.stdout.write("\n")
+        _say(f"nothing was run: {'; '.join(why[:4])}{'; ...' if why[4:] else ''}")
+        session.exitstatus = EXIT_USAGE
+        return
+    collected.complete = True
+    status = collected.exit_status()
+    if status:
+        session.exitstatus = status
     if collected.request.report is not None:
         from harness.report import write_report
 
         write_report(collected.results(dt.datetime.now(dt.UTC)), collected.request.report)
-    status = collected.exit_status()
-    if status and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        session.exitstatus = status
+
+
+def _say(message: str) -> None:
+    sys.stdout.flush()
+    sys.stderr.write(f"callproof: {message}\n")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     collected = config.stash.get(COLLECTED, None)
-    if collected is None or not (collected.checks or collected.worlds):
+    if collected is None or not collected.complete:
         return
     from rich.console import Console
 
     from harness.report.terminal import print_summary
 
+    if config.getoption("tbstyle") == "no":
+        for traceback in collected.tracebacks:
+            terminalreporter.write_line(traceback)
     report = collected.request.report
     where = os.path.relpath(report / "index.html") if report is not None else None
-    console = Console(file=terminalreporter._tw._file, force_terminal=terminalreporter.hasmarkup or None)
+    console = Console(
+        file=terminalreporter._tw._file,
+        force_terminal=terminalreporter.hasmarkup or None,
+        width=None if terminalreporter.isatty or "COLUMNS" in os.environ else PLAIN_WIDTH,
+    )
     print_summary(collected.results(dt.datetime.now(dt.UTC)), console, report=where)
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import os
+import shlex
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
+from harness.gates import out_of_order
 from harness.profile import Profile, ProfileError, find_profile
 from harness.report import model as report
 from harness.report.ladder import ladder_lines, story
@@ -31,7 +35,11 @@ class UsageProblem(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What the command line asked for, checked."""
+    """What the command line asked for, checked.
+
+    `gateway`: as it was asked for, by name or by path. `trace_file`: where the trace is that is replayed. `cases`: what
+    the ids of the wanted cases contain; empty for all. `notes`: what a reader of the report has to know.
+    """
 
     profile: Profile
     stage: str
@@ -41,7 +49,11 @@ class RunRequest:
     source: str = "typical"
     report: Path | None = None
     trace: Trace | None = None
+    trace_file: Path | None = None
     examples: int | None = None
+    gateway: str = ""
+    cases: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 def parse_as_of(text: str | None) -> dt.date:
@@ -67,6 +79,11 @@ def parse_knobs(pairs: Sequence[str]) -> dict[str, bool | int | str]:
     return knobs
 
 
+def cache_folder() -> Path:
+    """Where callproof keeps what it can make again: `$CALLPROOF_CACHE`, or a folder of the user's cache."""
+    return Path(os.environ.get("CALLPROOF_CACHE", Path.home() / ".cache" / "callproof"))
+
+
 def find_gateway(name: str, roots: Sequence[Path]) -> Profile:
     """The profile of a gateway. Raises `UsageProblem`."""
     try:
@@ -83,17 +100,56 @@ def read_trace(path: str) -> Trace:
         raise UsageProblem(str(error)) from None
 
 
+def select_cases(wanted: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The ids in `known` that contain one of `wanted` in what follows the file's name. Raises `UsageProblem` for one
+    that matches nothing."""
+    found: dict[str, None] = {}
+    for text in wanted:
+        matching = [case for case in known if text in case]
+        if not matching:
+            raise UsageProblem(f"no case has {text!r} in its name{_nearest_case(text, known)}")
+        found.update(dict.fromkeys(matching))
+    return [case for case in known if case in found]
+
+
+def find_case(wanted: str, known: Sequence[str]) -> str:
+    """The case of a trace. Raises `UsageProblem` when this suite has none of that id."""
+    if wanted not in known:
+        raise UsageProblem(
+            f"the trace is of case {wanted}, and this suite has none of that id{_nearest_case(wanted, known)}"
+        )
+    return wanted
+
+
+def _nearest_case(text: str, known: Sequence[str]) -> str:
+    """The names that are most like `text`: those that share words with it, then those that are spelt alike."""
+    names = list(dict.fromkeys(case_name(case) for case in known))
+    text = case_name(text).lower().replace("-", "_").replace(" ", "_")
+    words = {word for word in text.split("_") if len(word) > 2}
+    sharing = [name for name in names if words & set(name.split("_"))]
+    sharing.sort(key=lambda name: -len(words & set(name.split("_"))))
+    alike = difflib.get_close_matches(text, names, 3, cutoff=0)
+    near = list(dict.fromkeys([*sharing[:2], *alike]))[:3]
+    return f"; the nearest are {', '.join(near)}" if near else ""
+
+
+def case_name(case: str) -> str:
+    """`conformance/test_inbound.py::test_a_call[gpt-realtime-2]` as `a_call`."""
+    return (case.rpartition("::")[2] or case).partition("[")[0].removeprefix("test_")
+
+
 @dataclass(slots=True)
 class Collected:
-    """Gathers the worlds of a run and writes its report."""
+    """Gathers the worlds of a run. `complete` is set when it came to its end: only then there is a report."""
 
     request: RunRequest
     registry: Registry
-    command: str = "callproof"
     checks: list[report.Check] = field(default_factory=list)
     worlds: list[report.WorldResult] = field(default_factory=list)
+    complete: bool = False
     notes: list[str] = field(default_factory=list)
     traces: list[Path] = field(default_factory=list)
+    tracebacks: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)
 
     def add(self, outcome: Outcome, case: str, *, keep_ladder: bool = True) -> report.WorldResult:
@@ -104,9 +160,10 @@ class Collected:
         offending = {f.seq: f.message for f in found if f.seq is not None and f.verdict in BAD}
         offending |= {f.seq: f.message for f in found if f.seq is not None and f.verdict is report.Verdict.WARN}
         if any(f.verdict in BAD for f in found) or outcome.error:
-            path = self.save_trace(outcome, case)
+            # The trace of a replay is there already.
+            path = self.request.trace_file or self.save_trace(outcome, case)
             world.trace = os.path.relpath(path, self.request.report or Path.cwd())
-            world.replay = f"callproof replay {os.path.relpath(path)}"
+            world.replay = shlex.join(["callproof", "replay", os.path.relpath(path)])
         if offending or world.trace:
             world.story = story(outcome.messages, offending)
             if keep_ladder:
@@ -120,16 +177,36 @@ class Collected:
         trace = outcome.trace(
             callproof=VERSION,
             case=case,
-            gateway=self.request.profile.name,
+            gateway=self.request.gateway or self.request.profile.name,
             version=self.request.profile.gateway.version,
             knobs=self.request.knobs,
         )
+        trace.story = story(outcome.messages, limit=STORY_LINES)
         folder = (self.request.report or Path(".callproof")) / "traces"
-        name = (case.rpartition("::")[2] or case).removeprefix("test_").rstrip("]").replace("[", "--")
-        safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in f"{name}--{outcome.choices.seed}")
-        path = trace.save(folder / f"{safe}.json")
+        name = f"{case_name(case)}--{outcome.column.model}"
+        if self.request.source != "typical":
+            name += f"--{outcome.choices.seed}"
+        path = trace.save(folder / f"{''.join(c if c.isalnum() or c in '-_.' else '-' for c in name)}.json")
         self.traces.append(path)
         return path
+
+    def crashed(self, case: str, column: Column, error: Exception) -> str:
+        """A world that broke off by a fault of ours: a harness error without a world. Returns it in one line."""
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        told = f"{type(error).__name__}: {error} (at {Path(where.filename).name}:{where.lineno})"
+        self.checks.append(
+            report.Check(
+                requirement=HARNESS,
+                level=report.Level.MUST,
+                case=case,
+                verdict=report.Verdict.HARNESS_ERROR,
+                model=column.model,
+                dialect=column.dialect,
+                message=told,
+            )
+        )
+        self.tracebacks.append(f"{case}\n{''.join(traceback.format_exception(error))}")
+        return told
 
     def unsupported(self, definition: CaseDefinition, case: str, column: Column, why: str) -> None:
         """A case of a feature that the gateway does not claim."""
@@ -156,11 +233,11 @@ class Collected:
             gateway=profile.name,
             gateway_version=profile.gateway.version,
             stage=self.request.stage,
-            seed=self.request.seed,
+            seed=None if self.request.source == "typical" else self.request.seed,
             as_of=max((c.as_of for c in self.request.columns), default=FACTS_DATE).isoformat(),
             models=list(dict.fromkeys(c.model for c in self.request.columns)),
             duration_s=round(time.perf_counter() - self.began, 3),
-            notes=self.notes,
+            notes=[*self.request.notes, *self.notes],
             unsupported_claims=[claim for claim in CLAIMS if claim not in profile.claims.features],
             requirements=[*self._requirements(), *self._harness_requirement()],
             excluded=[
@@ -221,6 +298,46 @@ class Collected:
 BAD = (report.Verdict.FAIL, report.Verdict.HARNESS_ERROR)
 
 
-def summary_of(outcome: Outcome) -> dict[str, Any]:
-    """What a replay compares: the verdict and the digest."""
-    return {"failed": outcome.checks.failed(), "digest": outcome.digest, "order": outcome.order}
+STORY_LINES = 1000
+"""A trace keeps this many lines of its world's story: enough for a call of minutes."""
+
+
+def compare(outcome: Outcome, trace: Trace, missing: Sequence[str] = ()) -> str:
+    """Whether a replay was the same run again, and if not, what is different, in one plain sentence or two.
+
+    `missing`: points that the run asked for and the trace has no value for.
+    """
+    failed = outcome.checks.failed()
+    if set(failed) == set(trace.failed):
+        words = [f"same verdict ({_verdict(failed)})"]
+    else:
+        words = [f"another verdict (then it {_verdict(trace.failed)}, now it {_verdict(failed)})"]
+    if outcome.stage == trace.stage == "virtual":
+        words.append("same wire" if outcome.digest == trace.wire_digest else "another wire")
+    broken = out_of_order(trace.order, outcome.order)
+    if outcome.stage == "live":
+        words.append("same order of deliveries" if not broken else "another order of deliveries")
+    told = f"Replay: {', '.join(words)}."
+    if "another wire" in words:
+        told += f" {_first_difference(trace.story, story(outcome.messages, limit=STORY_LINES))}"
+    if outcome.stage == "live" and broken:
+        told += f" The order of the trace could not be kept: {broken[0]}."
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        told += f" The trace has no value for {missing[0]}{more}: the typical one was taken."
+    return told
+
+
+def _verdict(failed: Sequence[str]) -> str:
+    return f"fails {', '.join(failed)}" if failed else "fails nothing"
+
+
+def _first_difference(then: Sequence[str], now: Sequence[str]) -> str:
+    for before, after in zip_longest(then, now, fillvalue="the end"):
+        if before != after:
+            return f"The first difference: then {_quote(before)}; now {_quote(after)}."
+    return "The same events at the same times, but what some of them carry is different."
+
+
+def _quote(line: str) -> str:
+    return " ".join(line.split())
