@@ -64,6 +64,7 @@ class Bench:
             numbers=[PhoneNumber(NUMBER)],
             knobs=knobs,
         )
+        self.twilio.anybody = lambda number: Person(self.ports, number=number, party="callee")
         self.openai_server = OpenAIServer(self.openai)
         self.twilio_server = TwilioServer(self.twilio)
         self.people: dict[str, Person] = {}

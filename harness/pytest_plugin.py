@@ -53,6 +53,7 @@ def stop(config: pytest.Config, message: str, status: int) -> NoReturn:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if (message := session.config.stash.get(STOPPED, None)) is not None:
         _say(message)
+        return
     collected = session.config.stash.get(COLLECTED, None)
     if collected is None:
         return
@@ -69,14 +70,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         _say(f"nothing was run: {'; '.join(why[:4])}{'; ...' if why[4:] else ''}")
         session.exitstatus = EXIT_USAGE
         return
-    collected.complete = True
-    status = collected.exit_status()
-    if status:
-        session.exitstatus = status
     if collected.request.report is not None:
         from harness.report import write_report
 
-        write_report(collected.results(dt.datetime.now(dt.UTC)), collected.request.report)
+        try:
+            write_report(collected.results(dt.datetime.now(dt.UTC)), collected.request.report)
+        except OSError as error:
+            sys.stdout.write("\n")
+            _say(f"the report cannot be written: {error.filename}: {error.strerror}; choose another --report")
+            session.exitstatus = EXIT_USAGE
+            return
+    collected.complete = True
+    session.exitstatus = collected.exit_status() or session.exitstatus
 
 
 def _say(message: str) -> None:

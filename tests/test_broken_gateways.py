@@ -14,7 +14,7 @@ from pathlib import Path
 import broken
 import pytest
 from broken.corpus import FAULTS
-from broken.suite import Found, World, applicable, failed, play_all
+from broken.suite import Found, World, failed, play_all
 
 from conformance.assembly import registry
 from harness.report.model import Verdict
@@ -29,7 +29,7 @@ def findings(request: pytest.FixtureRequest) -> Findings:
     worlds = [
         (name, World(FAULTS[name].entry, case, FAULTS[name].column))
         for name in dict.fromkeys(asked)
-        for case in applicable(FAULTS[name].column)
+        for case in FAULTS[name].cases
     ]
     found: dict[str, list[Found]] = defaultdict(list)
     for (name, _), one in zip(worlds, play_all([world for _, world in worlds]), strict=True):

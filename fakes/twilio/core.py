@@ -87,6 +87,8 @@ class Twilio:
         self.calls: list[Call] = []
         self.debugger: list[debugger.DebuggerEntry] = []
         self.phones: dict[str, FarEnd] = {}
+        self.anybody: Callable[[str], FarEnd] | None = None
+        """Who picks up at a number that nobody was given; None lets such calls fail, as a wrong number does."""
         self._rest = Rest(self)
         self._streams: dict[str, Stream] = {}
         self._timers: set[Timer] = set()
@@ -109,6 +111,12 @@ class Twilio:
     def add_phone(self, person: FarEnd) -> None:
         """Let `person` be reached at their number. A call to a number that nobody has fails."""
         self.phones[person.number] = person
+
+    def _far_end(self, number: str) -> FarEnd | None:
+        person = self.phones.get(number)
+        if person is None and self.anybody is not None:
+            person = self.phones[number] = self.anybody(number)
+        return person
 
     def dial(self, person: FarEnd, to: str) -> Call:
         """`person` dials a number of this account: an inbound call. Raises ValueError for any other number."""
@@ -187,7 +195,7 @@ class Twilio:
             direction="outbound-api",
             from_=from_,
             to=to,
-            person=self.phones.get(to),
+            person=self._far_end(to),
             status=CallStatus.QUEUED,
             subscription=subscription,
             fallback=fallback,

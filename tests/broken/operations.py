@@ -33,7 +33,8 @@ class JoinsEvents(TwilioRest):
 class RelativeUrl(TwilioRest):
     """`Url` is sent as a path.
 
-    Forgotten public URL. Twilio refuses the call (21205), and nobody is called.
+    The public URL was forgotten, as in code that was tried with inbound calls only. Twilio refuses the call (21205),
+    and nobody is called.
     """
 
     async def post(self, url: str, params: Params) -> dict[str, Any]:
