@@ -125,7 +125,7 @@ class CaseRunner:
         if definition.examples and self.request.trace is None:
             self._explore(definition)
             return
-        source = self._source()
+        source = self._source(definition)
         outcome = self._world(definition, source, self.request.seed)
         self.collected.add(outcome, self.case)
         if self.request.trace is not None:
@@ -143,9 +143,10 @@ class CaseRunner:
             return f"runs on the {' and '.join(definition.stages)} stage only"
         return ""
 
-    def _source(self) -> Source:
+    def _source(self, definition: CaseDefinition) -> Source:
         if self.request.trace is not None:
-            return Replayed(self.request.trace.values())
+            # What the case fixes holds for points as well that the run of the trace never came to.
+            return Replayed({**definition.fixed, **self.request.trace.values()})
         return Seeded(self.request.seed) if self.request.source == "seeded" else Typical()
 
     def _world(self, definition: CaseDefinition, source: Source, world_seed: int) -> Outcome:

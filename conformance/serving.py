@@ -6,6 +6,8 @@ import asyncio
 import datetime as dt
 import errno
 import json
+import os
+import re
 import signal
 import sys
 from collections.abc import Mapping
@@ -32,15 +34,22 @@ from harness.clock import WorldClock
 from harness.gates import Gates
 from harness.report.ladder import ladder_lines, render_text
 from harness.run import UsageProblem
-from harness.stage import Vendor
 from harness.wire import Message, Wire
 
 NUMBER = "+14155550100"
 CALLER = "+14155550199"
 
 
-class PortInUse(RuntimeError):
-    """The control API cannot have its port."""
+CLOSING_SECONDS = 1.0
+"""How long whoever is still connected gets when the servers are told to end."""
+
+
+class CannotListen(RuntimeError):
+    """The address or port that was asked for cannot be had."""
+
+
+class NoSuchCall(UsageProblem):
+    """There is no call of that sid."""
 
 
 class Bench:
@@ -68,7 +77,6 @@ class Bench:
         self.openai_server = OpenAIServer(self.openai)
         self.twilio_server = TwilioServer(self.twilio)
         self.people: dict[str, Person] = {}
-        self._talking: set[asyncio.Task[None]] = set()
 
     # -- control API
 
@@ -119,11 +127,11 @@ class Bench:
         body = await _body(request, {"webhook"}, {"from", "status_callback"})
         number = replace(
             self.twilio.numbers[NUMBER],
-            voice_url=str(body["webhook"]),
-            status_callback=str(body.get("status_callback", "")),
+            voice_url=_url(body, "webhook"),
+            status_callback=_url(body, "status_callback") if "status_callback" in body else "",
         )
+        person = Person(self.ports, number=_number(body.get("from", CALLER), "from"))
         self.twilio.numbers[NUMBER] = number
-        person = Person(self.ports, number=str(body.get("from", CALLER)))
         call = person.dial(self.twilio, NUMBER)
         self.people[call.sid] = person
         return web.json_response(self._call(call), status=201)
@@ -131,8 +139,10 @@ class Bench:
     async def add_phone(self, request: web.Request) -> web.Response:
         """Give somebody a phone, so that the gateway can call them."""
         body = await _body(request, {"number"}, {"behaviour", "after_ms"})
-        person = Person(self.ports, number=str(body["number"]), party="callee")
-        after = int(body.get("after_ms", 500))
+        person = Person(self.ports, number=_number(body["number"], "number"), party="callee")
+        after = body.get("after_ms", 500)
+        if not isinstance(after, int) or after < 0:
+            raise UsageProblem(f"after_ms is a number of milliseconds, such as 500, not {after!r}")
         behaviour = body.get("behaviour", "answer")
         react = {
             "answer": lambda: person.answers_after(after),
@@ -207,6 +217,8 @@ class Bench:
         """Turn a knob."""
         body = await _body(request, {"value"}, set())
         name = request.match_info["name"]
+        if not isinstance(body["value"], bool | int | str):
+            raise UsageProblem(f"the value of a knob is true, false, a whole number or a text, not {body['value']!r}")
         self.knobs.set(name, body["value"])
         return web.json_response({name: self.knobs[name]})
 
@@ -217,7 +229,7 @@ class Bench:
         for call in self.twilio.calls:
             if call.sid == sid:
                 return call
-        raise web.HTTPNotFound(text=f"no call is called {sid}; GET /calls lists them")
+        raise NoSuchCall(f"no call is called {sid}; GET /calls lists them")
 
     def _person(self, request: web.Request) -> Person:
         call = self._find(request)
@@ -255,15 +267,31 @@ def _message(message: Message) -> dict[str, Any]:
 
 
 async def _body(request: web.Request, needed: set[str], optional: set[str]) -> dict[str, Any]:
+    wanted = f"the body is a JSON object with {', '.join(sorted(needed))}"
     try:
         body = await request.json()
     except ValueError:
-        raise UsageProblem("the body is a JSON object") from None
-    if not isinstance(body, dict) or needed - body.keys():
-        raise UsageProblem(f"the body is a JSON object with {', '.join(sorted(needed))}")
+        raise UsageProblem(wanted) from None
+    if not isinstance(body, dict):
+        raise UsageProblem(wanted)
     if unknown := body.keys() - needed - optional:
         raise UsageProblem(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(sorted(needed | optional))}")
+    if needed - body.keys():
+        raise UsageProblem(wanted)
     return body
+
+
+def _url(body: Mapping[str, Any], key: str) -> str:
+    value = body[key]
+    if not isinstance(value, str) or not re.match(r"https?://[^/]", value):
+        raise UsageProblem(f"{key} is a URL, such as http://127.0.0.1:8080/twilio/voice, not {value!r}")
+    return value
+
+
+def _number(value: object, key: str) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"\+[1-9]\d{6,14}", value):
+        raise UsageProblem(f"{key} is a telephone number in E.164, such as {CALLER}, not {value!r}")
+    return value
 
 
 @web.middleware
@@ -271,35 +299,44 @@ async def _errors_as_json(request: web.Request, handler: Any) -> web.StreamRespo
     try:
         response: web.StreamResponse = await handler(request)
     except (UsageProblem, KnobError, PhoneError, ValueError) as error:
-        return web.json_response({"error": str(error)}, status=400)
+        return web.json_response({"error": str(error)}, status=404 if isinstance(error, NoSuchCall) else 400)
+    except web.HTTPMethodNotAllowed as error:
+        told = f"{request.path} takes {', '.join(sorted(error.allowed_methods))}; GET / lists what there is"
+        return web.json_response({"error": told}, status=405)
     except web.HTTPException as error:
-        return web.json_response({"error": error.text}, status=error.status)
+        told = f"{request.path}: {error.reason}; GET / lists what there is"
+        return web.json_response({"error": told}, status=error.status)
     return response
 
 
-async def _listen(vendor: Vendor, host: str) -> tuple[web.AppRunner, str]:
-    runner = web.AppRunner(vendor.app, access_log=None)
+async def _listen(app: web.Application, host: str, port: int = 0) -> tuple[web.AppRunner, str]:
+    """A running server and its URL. Raises `CannotListen`."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSING_SECONDS)
     await runner.setup()
-    await web.TCPSite(runner, host, 0).start()
-    return runner, f"http://{host}:{runner.addresses[0][1]}"
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        if error.errno == errno.EADDRINUSE:
+            raise CannotListen(f"port {port} on {host} is in use; give another --port, or 0 for a free one") from None
+        what = f"port {port} on {host}" if port else f"--host {host}"
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise CannotListen(f"{what} cannot be had: {why}") from None
+    return runner, f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
 
 
 async def _serve(host: str, port: int, as_of: dt.date, knobs: Knobs, stop: asyncio.Event) -> None:
     bench = Bench(as_of, knobs)
-    runners = []
-    openai, openai_url = await _listen(bench.openai_server, host)
-    twilio, twilio_url = await _listen(bench.twilio_server, host)
-    runners += [openai, twilio]
-    await bench.twilio_server.start()
-    control = web.AppRunner(bench.app(), access_log=None)
-    await control.setup()
-    runners.append(control)
+    runners: list[web.AppRunner] = []
     try:
-        try:
-            await web.TCPSite(control, host, port).start()
-        except OSError as error:
-            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
-            raise PortInUse(f"port {port} on {host} {why}; give another --port, or 0 for a free one") from None
+        # First what can go wrong.
+        control, control_url = await _listen(bench.app(), host, port)
+        runners.append(control)
+        openai, openai_url = await _listen(bench.openai_server.app, host)
+        runners.append(openai)
+        twilio, twilio_url = await _listen(bench.twilio_server.app, host)
+        runners.append(twilio)
+        await bench.twilio_server.start()
         ready: Mapping[str, str] = {
             "openai.base_url": f"{openai_url}/v1",
             "openai.api_key": bench.api_key,
@@ -307,7 +344,7 @@ async def _serve(host: str, port: int, as_of: dt.date, knobs: Knobs, stop: async
             "twilio.account_sid": bench.twilio.account_sid,
             "twilio.auth_token": bench.twilio.auth_token,
             "twilio.number": NUMBER,
-            "control.url": f"http://{host}:{control.addresses[0][1]}",
+            "control.url": control_url,
         }
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
@@ -320,7 +357,7 @@ async def _serve(host: str, port: int, as_of: dt.date, knobs: Knobs, stop: async
 
 
 def serve_forever(host: str, port: int, as_of: dt.date, turned: Mapping[str, bool | int | str]) -> None:
-    """Serve until SIGINT or SIGTERM. Raises `UsageProblem` for a bad knob, `PortInUse` for a port that is taken."""
+    """Serve until SIGINT or SIGTERM. Raises `UsageProblem` for a bad knob, `CannotListen` for a bad address."""
     try:
         # Whoever runs the vendors by hand has no public https name: plain URLs on this machine are welcome.
         knobs = make_knobs({"twilio.local_urls": "allowed"}, turned)

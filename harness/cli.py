@@ -115,16 +115,18 @@ def knobs(pattern: str) -> None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=int, default=0, help="Port of the control API; the vendors get free ports.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port of the control API; the vendors get free ports."
+)
 @click.option("--as-of", default=None, metavar="DATE", help="The day that the vendors live in, or `today`.")
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE", help="Turn a vendor's knob.")
 def serve(host: str, port: int, as_of: str | None, knobs: tuple[str, ...]) -> None:
     """Run all fake vendors on loopback; prints one JSON line when they are ready."""
-    from conformance.serving import PortInUse, serve_forever
+    from conformance.serving import CannotListen, serve_forever
 
     try:
         serve_forever(host, port, run.parse_as_of(as_of), run.parse_knobs(knobs))
-    except (run.UsageProblem, PortInUse) as error:
+    except (run.UsageProblem, CannotListen) as error:
         _fail(error, run.EXIT_USAGE)
 
 

@@ -14,10 +14,11 @@ from typing import NoReturn
 
 import pytest
 
-from harness.run import EXIT_HARNESS_ERROR, EXIT_USAGE, Collected
+from harness.run import EXIT_HARNESS_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, Collected
 
 COLLECTED = pytest.StashKey[Collected]()
 STOPPED = pytest.StashKey[str]()
+SILENCED = pytest.StashKey[object]()
 
 PLAIN_WIDTH = 120
 """Columns of what is printed where there is no terminal: a log has no reason to break lines at 80."""
@@ -42,25 +43,29 @@ def stop(config: pytest.Config, message: str, status: int) -> NoReturn:
 
     For the time from the collection on; before it, pytest tells of an exit in its own way.
     """
-    reporter = config.pluginmanager.unregister(name="terminalreporter")
-    if isinstance(reporter, pytest.TerminalReporter):
-        reporter.ensure_newline()
     config.stash[STOPPED] = message
+    config.stash[SILENCED] = config.pluginmanager.unregister(name="terminalreporter")
     pytest.exit(message, returncode=status)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    collected = session.config.stash.get(COLLECTED, None)
     if (message := session.config.stash.get(STOPPED, None)) is not None:
+        reporter = session.config.stash[SILENCED]
+        if isinstance(reporter, pytest.TerminalReporter) and reporter.currentfspath:
+            reporter.ensure_newline()
+        elif collected is not None and collected.checks:
+            sys.stdout.write("\n")  # after the dots
         _say(message)
         return
-    collected = session.config.stash.get(COLLECTED, None)
     if collected is None:
         return
-    if session.exitstatus == pytest.ExitCode.INTERNAL_ERROR or (
-        session.exitstatus == pytest.ExitCode.INTERRUPTED and session.testsfailed and not collected.checks
-    ):
-        session.exitstatus = EXIT_HARNESS_ERROR  # pytest itself, or a module of the suite that cannot be imported
+    if session.exitstatus == pytest.ExitCode.INTERRUPTED:
+        # By a key, or by pytest itself because a module of the suite cannot be imported.
+        session.exitstatus = EXIT_HARNESS_ERROR if session.testsfailed and not collected.checks else EXIT_INTERRUPTED
+    elif session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:
+        session.exitstatus = EXIT_HARNESS_ERROR
     if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not collected.checks:
         return
     if all(check.world is None for check in collected.checks) and not collected.exit_status():

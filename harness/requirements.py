@@ -19,6 +19,13 @@ class RegistryError(ValueError):
     """A requirement file that is wrong, or a check on a requirement that does not exist."""
 
 
+class UnknownRequirement(RegistryError, KeyError):
+    """A requirement id that is not in the registry."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class Requirement(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """One rule. `check` says how it is seen on the wire; `excluded` says why it is not tested: one of the two.
 
@@ -57,6 +64,8 @@ class Registry(Mapping[str, Requirement]):
             except tomllib.TOMLDecodeError as error:
                 raise RegistryError(f"{file} is not valid TOML: {error}") from None
             for name, table in tables.items():
+                if not isinstance(table, dict):
+                    raise RegistryError(f"{file}: {name} stands outside of a requirement's table")
                 try:
                     requirement = msgspec.convert({"id": name, "area": file.stem, **table}, Requirement)
                 except msgspec.ValidationError as error:
@@ -80,7 +89,7 @@ class Registry(Mapping[str, Requirement]):
         except KeyError:
             near = difflib.get_close_matches(name, self._requirements, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise RegistryError(f"no requirement is called {name!r}{hint}") from None
+            raise UnknownRequirement(f"no requirement is called {name!r}{hint}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._requirements)

@@ -27,6 +27,7 @@ FACTS_DATE = dt.date(2026, 11, 20)
 """The day up to which the vendors' behaviour is known: what `--as-of` is when nobody says otherwise."""
 
 EXIT_FAILED, EXIT_USAGE, EXIT_NOT_STARTABLE, EXIT_HARNESS_ERROR = 1, 2, 3, 4
+EXIT_INTERRUPTED = 130
 
 
 class UsageProblem(ValueError):
@@ -113,12 +114,13 @@ def select_cases(wanted: Sequence[str], known: Sequence[str]) -> list[str]:
 
 
 def find_case(wanted: str, known: Sequence[str]) -> str:
-    """The case of a trace. Raises `UsageProblem` when this suite has none of that id."""
-    if wanted not in known:
-        raise UsageProblem(
-            f"the trace is of case {wanted}, and this suite has none of that id{_nearest_case(wanted, known)}"
-        )
-    return wanted
+    """The case of a trace, by its name: a case may have moved to another file since. Raises `UsageProblem`."""
+    for case in known:
+        if case_name(case) == case_name(wanted):
+            return case
+    raise UsageProblem(
+        f"the trace is of case {case_name(wanted)}, which is not in this suite{_nearest_case(wanted, known)}"
+    )
 
 
 def _nearest_case(text: str, known: Sequence[str]) -> str:
@@ -311,7 +313,7 @@ def compare(outcome: Outcome, trace: Trace, missing: Sequence[str] = ()) -> str:
     if set(failed) == set(trace.failed):
         words = [f"same verdict ({_verdict(failed)})"]
     else:
-        words = [f"another verdict (then it {_verdict(trace.failed)}, now it {_verdict(failed)})"]
+        words = [f"another verdict (the trace {_verdict(trace.failed)}, this run {_verdict(failed)})"]
     if outcome.stage == trace.stage == "virtual":
         words.append("same wire" if outcome.digest == trace.wire_digest else "another wire")
     broken = out_of_order(trace.order, outcome.order)

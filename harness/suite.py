@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.choices import Choices
-from harness.report.model import Check, Level, Verdict, WorldResult
+from harness.report.model import Check, Level, Verdict, WorldResult, rank
 from harness.requirements import Registry
 from harness.trace import Trace
 from harness.wire import Message, digest
@@ -183,16 +183,16 @@ class Checks:
 
     def merged(self) -> list[Finding]:
         """One finding for each requirement: its worst; of equals the first one that points at a message."""
-        order = [Verdict.PASS, Verdict.UNSUPPORTED, Verdict.WARN, Verdict.FAIL, Verdict.HARNESS_ERROR]
         worst: dict[str, Finding] = {}
         for finding in self.findings:
             known = worst.get(finding.requirement)
-            if known is None or (order.index(finding.verdict), finding.seq is not None) > (
-                order.index(known.verdict),
-                known.seq is not None,
-            ):
+            if known is None or _weight(finding) > _weight(known):
                 worst[finding.requirement] = finding
         return list(worst.values())
+
+
+def _weight(finding: Finding) -> tuple[int, bool]:
+    return rank(finding.verdict), finding.seq is not None
 
 
 @dataclass

@@ -124,7 +124,12 @@ class Wire:
     def watch(self, watcher: Callable[[Message], None]) -> Callable[[], None]:
         """Call `watcher` with every message from now on; returns what ends that."""
         self._watchers.append(watcher)
-        return lambda: self._watchers.remove(watcher)
+
+        def end() -> None:
+            if watcher in self._watchers:
+                self._watchers.remove(watcher)
+
+        return end
 
     def __iter__(self) -> Iterator[Message]:
         return iter(self.messages)
@@ -193,8 +198,20 @@ def _earlier(message: Message, than: Message | float) -> bool:
     return message.seq < than.seq if isinstance(than, Message) else message.at < than
 
 
-NOISE = {"date", "sec-websocket-key", "sec-websocket-accept", "user-agent", "server", "host", "content-length"}
+NOISE = {
+    "x-twilio-signature",
+    "date",
+    "sec-websocket-key",
+    "sec-websocket-accept",
+    "user-agent",
+    "server",
+    "host",
+    "content-length",
+}
 """Headers that say nothing about what a gateway does, and may differ between two equal runs on the live stage."""
+
+AUDIO = frozenset({"media", "input_audio_buffer.append"})
+"""Kinds of messages that are nothing but audio: there are thousands, and no id of a gateway's making is in them."""
 
 _IDS = re.compile(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
@@ -213,9 +230,14 @@ def digest(messages: Sequence[Message], *, times: bool = True) -> str:
     for message in messages:
         body = message.body
         if isinstance(body, bytes):
-            body = base64.b64encode(body).decode()
-        elif body is not None and message.kind != "media":
-            body = _IDS.sub(number, body)
+            try:
+                text: str | None = body.decode()
+            except UnicodeDecodeError:
+                text = base64.b64encode(body).decode()
+        else:
+            text = body
+        if text is not None and message.kind not in AUDIO:
+            text = _IDS.sub(number, text)
         meta = {key: value for key, value in message.meta.items() if key != "headers"}
         if "headers" in message.meta:
             meta["headers"] = sorted([k.lower(), v] for k, v in message.meta["headers"] if k.lower() not in NOISE)
@@ -228,7 +250,7 @@ def digest(messages: Sequence[Message], *, times: bool = True) -> str:
                 message.kind,
                 message.connection,
                 _IDS.sub(number, json.dumps(meta, sort_keys=True, default=str)) if meta else "",
-                body,
+                text,
             ],
             separators=(",", ":"),
         )

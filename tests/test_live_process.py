@@ -25,13 +25,15 @@ from harness.stage import GatewayNotStartable
 SERVER = """
 import http.server, json, os, signal, subprocess, sys, time
 
-status = {"code": 200}
+asked = []
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        if self.path == "/crash":
+            os._exit(9)
         if self.path == "/warming":
-            self.send_response(503 if status.pop("warm", None) is None and status.setdefault("n", 0) < 2 else 204)
-            status["n"] += 1
+            asked.append(self.path)
+            self.send_response(503 if len(asked) < 3 else 204)
         elif self.path == "/moved":
             self.send_response(302)
             self.send_header("Location", "https://gw.example.test/")
@@ -81,9 +83,6 @@ if mode == "wrapper":
     )
     child = subprocess.Popen([sys.executable, "-c", code])
     print("child", child.pid, flush=True)
-if mode == "crash-later":
-    import threading
-    threading.Timer(0.05, lambda: os._exit(9)).start()
 server = http.server.HTTPServer(("127.0.0.1", int(port)), Handler)
 print("listening on", port, flush=True)
 server.serve_forever()
@@ -267,7 +266,9 @@ async def test_a_profile_without_a_command_belongs_on_the_virtual_stage(tmp_path
 
 
 async def test_a_gateway_that_dies_later_is_noticed(make: Callable[..., Profile]) -> None:
-    async with started(make("crash-later")) as gateway:
+    async with started(make("plain")) as gateway, aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientError):
+            await session.get(f"{gateway.url}/crash")
         await gateway._ended
         assert gateway.died() == "it ended with exit status 9"
         ended = await gateway.stop()

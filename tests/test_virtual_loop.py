@@ -718,7 +718,7 @@ def test_a_gateway_reads_its_settings_when_it_is_imported(gateway: Callable[[str
     assert output.splitlines() == [
         "key sk-planted arguments ['--port', '8080']",
         "to standard error",
-        "WARNING gateway: a warning",
+        "a warning",
     ]
     assert left == ["gateway"]
     assert ended.clean

@@ -13,6 +13,7 @@ from fakes.openai.handshake import PATH, SUBPROTOCOL, Accept, HandshakeRequest, 
 from fakes.openai.protocol import validate
 from fakes.openai.service import HttpAnswer, OpenAIService, Opening
 from fakes.openai.session import CHANNEL, RealtimeSession
+from fakes.sockets import reset
 
 MAX_MESSAGE = 16 * 1024 * 1024
 """What the vendor takes. A message above it is answered with close 1009."""
@@ -41,8 +42,7 @@ class Connection:
     def abort(self) -> None:
         """See `Sink.abort`."""
         self._frames.clear()
-        if self._transport is not None:
-            self._transport.abort()
+        reset(self._transport)
 
     def _put(self, frame: Frame | None) -> None:
         self._frames.append(frame)
@@ -137,10 +137,10 @@ class OpenAIServer:
             return self._abandoned(opening)
         if opening.plan.reset:
             self._refused(opening, "reset")
-            transport.abort()
+            reset(transport)
             return web.Response()
         if opening.plan.silent:
-            transport.abort()
+            reset(transport)
             return self._abandoned(opening)
         decision = opening.decision
         async with service.ports.gates.delivery(opening.gate):

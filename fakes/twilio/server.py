@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 from aiohttp import WSMsgType, web
 
+from fakes.sockets import reset
 from fakes.twilio.boundary import (
     CloseHow,
     Failure,
@@ -328,7 +329,7 @@ class _Socket:
             self._patience.cancel()
         connection = self._ws.response.connection
         if connection is not None and connection.transport is not None and self._close is None:
-            connection.transport.abort()
+            reset(connection.transport)
         self._ws.response.close()
 
 

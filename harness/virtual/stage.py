@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import io
-import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -20,6 +17,7 @@ from harness.stage import PUBLIC_HOST, Ended, GatewayNotStartable, RunningGatewa
 from harness.virtual import tls
 from harness.virtual.loop import VirtualLoop
 from harness.virtual.network import PARTY, Network
+from harness.virtual.output import captured_output
 from harness.virtual.running import DEFAULT_WALL, run_virtual, spawn
 from harness.virtual.transport import VirtualTransport
 
@@ -55,7 +53,7 @@ class VirtualStage:
             loop.set_task_factory(self._make_task)
             return await main()
 
-        with _captured_output() as self._output:
+        with captured_output() as self._output:
             return run_virtual(inside, network=self.network, wall=self.wall, seed=self.seed, environ=_environment())
 
     def _make_task(self, loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
@@ -201,50 +199,3 @@ def _entry_point(path: str) -> Callable[[], Coroutine[Any, Any, Any]]:
 
 def _environment() -> dict[str, str]:
     return {"SSL_CERT_FILE": tls.bundle()}
-
-
-class _PartyStream(io.TextIOBase):
-    """Stands in for stderr or stdout: what the gateway writes is kept, what anybody else writes goes through."""
-
-    def __init__(self, kept: io.StringIO, through: Any) -> None:
-        self._kept = kept
-        self._through = through
-
-    def write(self, text: str) -> int:
-        if PARTY.get() == "gateway":
-            return self._kept.write(text)
-        return int(self._through.write(text))
-
-    def flush(self) -> None:
-        self._through.flush()
-
-    def writable(self) -> bool:
-        return True
-
-
-class _PartyHandler(logging.Handler):
-    def __init__(self, kept: io.StringIO) -> None:
-        super().__init__()
-        self._kept = kept
-        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if PARTY.get() == "gateway":
-            self._kept.write(self.format(record) + "\n")
-
-
-@contextmanager
-def _captured_output() -> Iterator[io.StringIO]:
-    """Keep what the gateway prints and logs; its arguments (`sys.argv`) are put back as well."""
-    kept = io.StringIO()
-    saved = sys.stdout, sys.stderr
-    saved_argv = sys.argv
-    handler = _PartyHandler(kept)
-    logging.getLogger().addHandler(handler)
-    sys.stdout, sys.stderr = _PartyStream(kept, saved[0]), _PartyStream(kept, saved[1])
-    try:
-        yield kept
-    finally:
-        sys.stdout, sys.stderr = saved
-        sys.argv = saved_argv
-        logging.getLogger().removeHandler(handler)

@@ -58,7 +58,8 @@ class RetriesCreate(TwilioRest):
 class HidesRefusal(Gateway):
     """A call that Twilio refused is reported as placed.
 
-    Seen in openclaw#129473. The operator believes that somebody was called.
+    Seen in openclaw#129473, where the order is answered before Twilio's answer is read. The operator believes that
+    somebody was called.
     """
 
     def twilio_failed(self, error: TwilioError) -> web.Response:
