@@ -7,7 +7,6 @@ comparing two versions on one machine; no test asserts them.
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -117,7 +116,8 @@ async def _live(console: Console) -> tuple[int, float]:
 async def _paced(count: int, seconds: float) -> float:
     """Run `count` calls against an echoing gateway in a process of its own; p99 lateness of their frames in ms."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, str(Path(__file__).with_name("echo_gateway.py")), str(port)])
+    script = str(Path(__file__).with_name("echo_gateway.py"))
+    process = await asyncio.create_subprocess_exec(sys.executable, script, str(port))
     try:
         loop = asyncio.get_running_loop()
         clock = WorldClock(loop, time.time())
@@ -146,7 +146,7 @@ async def _paced(count: int, seconds: float) -> float:
         await server.close()
     finally:
         process.terminate()
-        process.wait()
+        await process.wait()
     return late[int(len(late) * 0.99)] if late else float("inf")
 
 

@@ -1,4 +1,4 @@
-"""The least gateway there is, for `callproof bench`: it answers with a stream and sends back every frame that it gets."""
+"""The least gateway there is, for `callproof bench`: it answers with a stream and sends back every frame."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -116,6 +117,7 @@ class Bench:
                 "POST /calls/{sid}/press": {"keys": "12#"},
                 "POST /calls/{sid}/hangup": {},
                 "POST /phones": {"number": "+1...", "behaviour": "answer | busy | reject | ignore", "after_ms?": 500},
+                "GET /phrases": "what people and models can say",
                 "GET /wire?since=0&channel=": "every message that crossed",
                 "GET /ladder": "the same as a text ladder",
                 "GET /knobs, PUT /knobs/{name}": {"value": "..."},
@@ -325,7 +327,12 @@ async def _listen(app: web.Application, host: str, port: int = 0) -> tuple[web.A
     return runner, f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
 
 
-async def _serve(host: str, port: int, as_of: dt.date, knobs: Knobs, stop: asyncio.Event) -> None:
+@asynccontextmanager
+async def serving(host: str, port: int, as_of: dt.date, knobs: Knobs) -> AsyncIterator[tuple[Bench, dict[str, str]]]:
+    """All vendors on ports of their own, and the control API on `port`; with them what a gateway has to know.
+
+    Raises `CannotListen`.
+    """
     bench = Bench(as_of, knobs)
     runners: list[web.AppRunner] = []
     try:
@@ -337,18 +344,18 @@ async def _serve(host: str, port: int, as_of: dt.date, knobs: Knobs, stop: async
         twilio, twilio_url = await _listen(bench.twilio_server.app, host)
         runners.append(twilio)
         await bench.twilio_server.start()
-        ready: Mapping[str, str] = {
-            "openai.base_url": f"{openai_url}/v1",
-            "openai.api_key": bench.api_key,
-            "twilio.base_url": twilio_url,
-            "twilio.account_sid": bench.twilio.account_sid,
-            "twilio.auth_token": bench.twilio.auth_token,
-            "twilio.number": NUMBER,
-            "control.url": control_url,
-        }
-        sys.stdout.write(json.dumps(ready) + "\n")
-        sys.stdout.flush()
-        await stop.wait()
+        yield (
+            bench,
+            {
+                "openai.base_url": f"{openai_url}/v1",
+                "openai.api_key": bench.api_key,
+                "twilio.base_url": twilio_url,
+                "twilio.account_sid": bench.twilio.account_sid,
+                "twilio.auth_token": bench.twilio.auth_token,
+                "twilio.number": NUMBER,
+                "control.url": control_url,
+            },
+        )
     finally:
         await bench.openai_server.close()
         await bench.twilio_server.close()
@@ -356,19 +363,27 @@ async def _serve(host: str, port: int, as_of: dt.date, knobs: Knobs, stop: async
             await runner.cleanup()
 
 
-def serve_forever(host: str, port: int, as_of: dt.date, turned: Mapping[str, bool | int | str]) -> None:
-    """Serve until SIGINT or SIGTERM. Raises `UsageProblem` for a bad knob, `CannotListen` for a bad address."""
+def make_bench_knobs(turned: Mapping[str, bool | int | str]) -> Knobs:
+    """The vendors' knobs for servers that somebody runs by hand. Raises `UsageProblem`."""
     try:
-        # Whoever runs the vendors by hand has no public https name: plain URLs on this machine are welcome.
-        knobs = make_knobs({"twilio.local_urls": "allowed"}, turned)
+        # Whoever does that has no public https name: plain URLs on this machine are welcome.
+        return make_knobs({"twilio.local_urls": "allowed"}, turned)
     except KnobError as error:
         raise UsageProblem(str(error)) from None
+
+
+def serve_forever(host: str, port: int, as_of: dt.date, turned: Mapping[str, bool | int | str]) -> None:
+    """Serve until SIGINT or SIGTERM. Raises `UsageProblem` for a bad knob, `CannotListen` for a bad address."""
+    knobs = make_bench_knobs(turned)
 
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        await _serve(host, port, as_of, knobs, stop)
+        async with serving(host, port, as_of, knobs) as (_, ready):
+            sys.stdout.write(json.dumps(ready) + "\n")
+            sys.stdout.flush()
+            await stop.wait()
 
     asyncio.run(main())

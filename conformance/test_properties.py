@@ -24,8 +24,8 @@ async def test_an_outbound_call_is_bridged_in_any_order(world: PhoneWorld, check
     with check.expects("TWI-CB-002"):
         await callee.connected(within=30)
         await callee.hears("greeting", within=20)
-    sessions = [o for o in world.openai.sessions]
-    check("TWI-CB-005", len(sessions) == 1, f"{len(sessions)} realtime sessions for one call")
+    sessions = len(world.openai.sessions)
+    check("TWI-CB-005", sessions == 1, f"{sessions} realtime sessions for one call")
     await world.passes(2)
     made = world.wire.all("response.created", source="openai")
     check("OAI-TU-003", len(made) == 1, f"{len(made)} responses before anybody spoke", at=made[-1] if made else None)
