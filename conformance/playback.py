@@ -52,6 +52,18 @@ def played_ms(world: PhoneWorld, truncate: Message) -> float | None:
     return max(0.0, until - float(heard["start_ms"]))
 
 
+def truncated_too_far(world: PhoneWorld, tolerance_ms: float) -> tuple[list[Message], str]:
+    """The truncations that name more audio than was played (or an item that there is not), and what the first says."""
+    offending: list[Message] = []
+    words = ""
+    for truncate in truncations(world):
+        played, said = played_ms(world, truncate), truncate.get("audio_end_ms", 0)
+        if played is None or said > played + tolerance_ms:
+            offending.append(truncate)
+            words = words or f"truncated at {said} ms of an item of which {played or 0:.0f} ms were played"
+    return offending, words
+
+
 def heard_of_item(world: PhoneWorld, phrase: str, *, after: Message) -> float:
     """Seconds of `phrase` that are recognised in what the gateway sent to Twilio after `after`."""
     listener = Listener("pcmu", 8000)
