@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from harness.live.process import GatewayProcess, free_port, run_setup
+from harness.live.steady import without_pauses
 from harness.profile import Profile
 from harness.stage import PUBLIC_HOST, GatewayNotStartable, RunningGateway, Vendor
 
@@ -25,7 +26,7 @@ class LiveStage:
         self._port = 0
 
     def run(self, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        with asyncio.Runner() as runner:
+        with without_pauses(), asyncio.Runner() as runner:
             return runner.run(main())
 
     async def serve(self, vendor: Vendor) -> str:

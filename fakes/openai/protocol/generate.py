@@ -1,6 +1,6 @@
 """Make the schemas in this directory from the types of the installed `openai` package and from `overlay.toml`.
 
-    python -m fakes.openai.protocol.generate            write the four files
+    python -m fakes.openai.protocol.generate            write the files, two for each revision
     python -m fakes.openai.protocol.generate --check    exit 1 when a file is not what would be written
 
 What is done to the types, and why:
@@ -25,11 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fakes.openai.protocol.validation import DIALECTS, DIRECTIONS, schema_file
+from fakes.openai.protocol.validation import DIRECTIONS, REVISIONS, schema_file
 
 HERE = Path(__file__).parent
-MODULES = {"beta": "openai.types.beta.realtime", "ga": "openai.types.realtime"}
-UNIONS = {"client": "RealtimeClientEvent", "server": "RealtimeServerEvent"}
 
 Schema = dict[str, Any]
 
@@ -40,7 +38,7 @@ class OverlayError(ValueError):
 
 @dataclass(slots=True)
 class Builder:
-    """Turns the definitions of one dialect and direction into strict ones."""
+    """Turns the definitions of one revision and direction into strict ones."""
 
     source: dict[str, Schema]
     overlay: dict[str, Schema]
@@ -184,27 +182,45 @@ def _reachable(roots: list[str], defs: dict[str, Schema]) -> dict[str, Schema]:
     return {name: defs[name] for name in sorted(seen)}
 
 
-def generate(dialect: str, direction: str, overlay: dict[str, Any]) -> Schema:
+def _rules(layers: list[dict[str, Any]], direction: str, source: dict[str, Schema]) -> dict[str, Schema]:
+    """The overlay of each definition: what is said for both directions, then for this one; a later layer adds to it."""
+    rules: dict[str, Schema] = {}
+    for layer in layers:
+        for part in ("both", direction):
+            for name, rule in layer.get(part, {}).items():
+                if part == "both" and name not in source:
+                    continue
+                before = rules.get(name, {})
+                properties = {**before.get("properties", {}), **rule.get("properties", {})}
+                rules[name] = {**before, **rule, **({"properties": properties} if properties else {})}
+    return rules
+
+
+def generate(revision: str, direction: str, overlay: dict[str, Any]) -> Schema:
     """The contents of one file."""
     from pydantic import TypeAdapter
 
-    union = getattr(importlib.import_module(MODULES[dialect]), UNIONS[direction])
+    about = overlay["revisions"][revision]
+    base = overlay["revisions"][about["narrows"]] if "narrows" in about else about
+    layers = [overlay.get(name, {}) for name in (about.get("narrows"), revision) if name is not None]
+    union = getattr(importlib.import_module(base["module"]), base[direction])
     schema = TypeAdapter(union).json_schema()
     source = {_short(name): _renamed(definition) for name, definition in schema["$defs"].items()}
     events = {}
     for member in schema["anyOf"]:
         name = _short(_referred(member))
         events[source[name]["properties"]["type"]["const"]] = name
-    rules: dict[str, Schema] = {}
-    for part in ("both", direction):
-        for name, rule in overlay.get(dialect, {}).get(part, {}).items():
-            if part == "both" and name not in source:
-                continue
-            rules[name] = {**rules.get(name, {}), **rule}
-    for event, definition in overlay.get(dialect, {}).get(f"{direction}_events", {}).items():
-        source[event] = {"properties": {"type": {"type": "string", "const": event}}, "required": ["type"]}
-        rules[event] = definition
-        events[event] = event
+    rules = _rules(layers, direction, source)
+    for layer in layers:
+        for event, definition in layer.get(f"{direction}_events", {}).items():
+            source[event] = {"properties": {"type": {"type": "string", "const": event}}, "required": ["type"]}
+            rules[event] = definition
+            events[event] = event
+    if "narrows" in about:
+        unknown = set(about[f"{direction}_events"]) - set(events)
+        if unknown:
+            raise OverlayError(f"overlay.toml: {revision} lists what is no event: {', '.join(sorted(unknown))}")
+        events = {event: name for event, name in events.items() if event in about[f"{direction}_events"]}
     for event, name in events.items():
         common = overlay["events"][direction]
         rule = {**rules.get(name, {})}
@@ -212,15 +228,18 @@ def generate(dialect: str, direction: str, overlay: dict[str, Any]) -> Schema:
         if event.endswith(".delta"):
             rule["properties"] = {**overlay["events"]["delta"]["properties"], **rule["properties"]}
         rules[name] = rule
-    builder = Builder(source, rules, f"{dialect}.{direction}")
+    builder = Builder(source, rules, f"{revision}.{direction}")
     builder.build()
-    builder.result.update(overlay.get(dialect, {}).get(f"{direction}_definitions", {}))
+    for layer in layers:
+        builder.result.update(layer.get(f"{direction}_definitions", {}))
     openai = importlib.import_module("openai")
     return {
         "$comment": "Made by fakes/openai/protocol/generate.py. Change overlay.toml instead.",
         "source": f"openai {openai.__version__}",
-        "dialect": dialect,
+        "revision": revision,
         "direction": direction,
+        "about": about["about"],
+        "endpoint": about["endpoint"],
         "events": dict(sorted(events.items())),
         "$defs": _reachable(list(events.values()), builder.result),
     }
@@ -233,10 +252,10 @@ def main(arguments: list[str] | None = None) -> int:
     only_check = parser.parse_args(arguments).check
     overlay = tomllib.loads((HERE / "overlay.toml").read_text(encoding="utf-8"))
     stale = []
-    for dialect in DIALECTS:
+    for revision in REVISIONS:
         for direction in DIRECTIONS:
-            file = schema_file(dialect, direction)
-            text = json.dumps(generate(dialect, direction, overlay), indent=1) + "\n"
+            file = schema_file(revision, direction)
+            text = json.dumps(generate(revision, direction, overlay), indent=1) + "\n"
             if only_check:
                 if not file.exists() or file.read_text(encoding="utf-8") != text:
                     stale.append(file.name)

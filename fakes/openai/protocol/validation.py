@@ -15,10 +15,13 @@ from typing import Any
 import jsonschema_rs
 
 DIALECTS = ("beta", "ga")
+# The dialects as wholes, then the two kinds of GA session that have an endpoint or an intent of their own.
+REVISIONS = (*DIALECTS, "transcription", "translation")
 DIRECTIONS = ("client", "server")
 
 _APPEND = "input_audio_buffer.append"
 _APPEND_KEYS = frozenset({"type", "audio"})
+_TRANSLATION = "translation"
 _NUMBERS = ("integer", "number")
 _NAMES = {"object": "an object", "array": "an array", "integer": "an integer", "number": "a number"}
 _LIMITS = {"Maximum": "above_max", "Minimum": "below_min"}
@@ -52,31 +55,36 @@ class Violation:
                 return f"{self.param} is {self.got!r} ({self.kind}: {wanted})"
 
 
-def schema_file(dialect: str, direction: str) -> Path:
-    """The file with the schemas of one dialect and direction."""
-    return Path(__file__).parent / f"{dialect}-{direction}.json"
+def schema_file(revision: str, direction: str) -> Path:
+    """The file with the schemas of one revision and direction."""
+    return Path(__file__).parent / f"{revision}-{direction}.json"
 
 
-def validate(dialect: str, direction: str, event: Mapping[str, Any]) -> str | None:
+def validate(revision: str, direction: str, event: Mapping[str, Any]) -> str | None:
     """None when `event` is valid, else one sentence that names the place.
 
-    `dialect` is `beta` or `ga`; `direction` is `client` (to the vendor) or `server` (from the vendor).
+    `revision` is one of `REVISIONS`; `direction` is `client` (to the vendor) or `server` (from the vendor).
     """
     # The hot one: an append without further fields. Cheaper than a look-up.
-    if event.get("type") == _APPEND and event.keys() == _APPEND_KEYS and type(event["audio"]) is str:
+    if (
+        event.get("type") == _APPEND
+        and event.keys() == _APPEND_KEYS
+        and type(event["audio"]) is str
+        and revision != _TRANSLATION  # there the event has another name
+    ):
         return None
-    violation = check(dialect, direction, event)
+    violation = check(revision, direction, event)
     return None if violation is None else str(violation)
 
 
-def check(dialect: str, direction: str, event: Mapping[str, Any]) -> Violation | None:
+def check(revision: str, direction: str, event: Mapping[str, Any]) -> Violation | None:
     """None when `event` is valid, else what the vendor would name first."""
     kind = event.get("type")
-    validator = _validators(dialect, direction).get(kind) if isinstance(kind, str) else None
+    validator = _validators(revision, direction).get(kind) if isinstance(kind, str) else None
     if validator is None:
         if kind is None:
             return Violation("missing_required_parameter", "type", None, ())
-        return Violation("unknown_event", "type", kind, event_types(dialect, direction))
+        return Violation("unknown_event", "type", kind, event_types(revision, direction))
     if validator.is_valid(event):
         return None
     violations = [violation for error in validator.iter_errors(event) for violation in _violations(error, event)]
@@ -84,14 +92,15 @@ def check(dialect: str, direction: str, event: Mapping[str, Any]) -> Violation |
 
 
 @cache
-def event_types(dialect: str, direction: str) -> tuple[str, ...]:
+def event_types(revision: str, direction: str) -> tuple[str, ...]:
     """The types that have a schema, sorted."""
-    return tuple(_load(dialect, direction)["events"])
+    return tuple(load(revision, direction)["events"])
 
 
 @cache
-def _load(dialect: str, direction: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(schema_file(dialect, direction).read_text(encoding="utf-8"))
+def load(revision: str, direction: str) -> dict[str, Any]:
+    """The contents of a file of schemas. Not to be changed: it is read once and shared."""
+    loaded: dict[str, Any] = json.loads(schema_file(revision, direction).read_text(encoding="utf-8"))
     return loaded
 
 
@@ -117,8 +126,8 @@ class _Validators(dict[str, "jsonschema_rs.Draft202012Validator | None"]):
 
 
 @cache
-def _validators(dialect: str, direction: str) -> _Validators:
-    return _Validators(_load(dialect, direction))
+def _validators(revision: str, direction: str) -> _Validators:
+    return _Validators(load(revision, direction))
 
 
 def _rank(key: tuple[str, tuple[int, ...]]) -> tuple[int, tuple[int, ...]]:
