@@ -118,6 +118,16 @@ class CaseRunner:
         self.column = column
 
     def __call__(self, definition: CaseDefinition) -> None:
+        try:
+            self._run(definition)
+            return
+        except pytest.exit.Exception:
+            raise
+        except Exception as error:  # our own fault: told as a harness error, never held against the gateway
+            told = self.collected.crashed(self.case, self.column, error)
+        pytest.fail(f"harness_error: {told}", pytrace=False)
+
+    def _run(self, definition: CaseDefinition) -> None:
         missing = self._missing(definition)
         if missing:
             self.collected.unsupported(definition, self.case, self.column, missing)
@@ -154,8 +164,6 @@ class CaseRunner:
             return run_world(definition, self.request, self.column, source, world_seed)
         except (GatewayNotStartable, ProfileError) as error:
             stop(self.config, str(error), run.EXIT_NOT_STARTABLE)
-        except Exception as error:  # our own fault: told as a harness error, never held against the gateway
-            pytest.fail(f"harness_error: {self.collected.crashed(self.case, self.column, error)}", pytrace=False)
 
     def _explore(self, definition: CaseDefinition) -> None:
         examples = self.request.examples or definition.examples

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from harness import run
+from harness.cli_protocol import protocol
 
 SUITE = Path(__file__).resolve().parent.parent / "conformance"
 
@@ -17,6 +18,9 @@ SUITE = Path(__file__).resolve().parent.parent / "conformance"
 @click.version_option(run.VERSION, prog_name="callproof")
 def main() -> None:
     """Simulation and conformance tests for realtime-voice gateways."""
+
+
+main.add_command(protocol)
 
 
 def _fail(error: Exception, status: int) -> None:

@@ -8,6 +8,7 @@ until everything that came before it in the trace has come to pass here as well.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -16,13 +17,19 @@ Step = tuple[str, str]
 
 
 class Gates:
-    """Lets every delivery through at once, and writes down the order."""
+    """Lets every delivery through at once, and writes down the order.
+
+    The second delivery of one point is written down as `point~2`: a hang-up is told to a stream and to a person.
+    """
 
     def __init__(self) -> None:
         self.order: list[Step] = []
+        self._asked: Counter[str] = Counter()
 
     def delivery(self, point: str) -> AbstractAsyncContextManager[None]:
-        return self._pass(point)
+        self._asked[point] += 1
+        count = self._asked[point]
+        return self._pass(point if count == 1 else f"{point}~{count}")
 
     @asynccontextmanager
     async def _pass(self, point: str) -> AsyncIterator[None]:

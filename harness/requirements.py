@@ -29,7 +29,9 @@ class UnknownRequirement(RegistryError, KeyError):
 class Requirement(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """One rule. `check` says how it is seen on the wire; `excluded` says why it is not tested: one of the two.
 
-    `since`, `until`: ISO dates between which the rule holds. `dialect`: the only dialect that it is about.
+    `since`, `until`: ISO dates between which the rule holds. `dialect`: the only dialect that it is about. `touches`:
+    the events of the OpenAI protocol that it rests on, by their newest names; with a field behind a colon where it is
+    the field that matters; `client` or `server` for every event of a direction.
     """
 
     id: str
@@ -44,6 +46,7 @@ class Requirement(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, froz
     until: str | None = None
     dialect: str | None = None
     claim: str = ""
+    touches: tuple[str, ...] = ()
     check: str | None = None
     excluded: str | None = None
 

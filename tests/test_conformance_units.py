@@ -127,7 +127,10 @@ Story = Callable[[Hand], object]
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule, a wire that keeps it, and wires that break it in one requirement each. `passes`: what the good wire shows."""
+    """A rule, a wire that keeps it, and wires that break it in one requirement each.
+
+    `passes`: the requirements that the good wire shows to be met. `bad`: name of the fault -> requirement, wire.
+    """
 
     invariant: Invariant
     good: Story
@@ -702,14 +705,14 @@ def test_latencies_of_a_gateway_that_appends_nothing() -> None:
     assert up == float("inf")
 
 
-@pytest.mark.parametrize(("appended_ms", "good"), [(1000, True), (920, True), (850, False), (1200, False), (0, False)])
+@pytest.mark.parametrize(("appended_ms", "good"), [(1000, True), (920, True), (860, False), (1200, False), (0, False)])
 def test_spoken_and_appended(appended_ms: int, good: bool) -> None:
-    """A phrase of one second; 5 percent or 100 ms, whichever is more, is within the tolerance."""
+    """A phrase of one second, appended in frames: 100 ms and one frame more or less are within the tolerance."""
     hand = Hand(at=1)
     _speech(hand, "start")
     hand.at = 1.5
-    audio = base64.b64encode(b"\xff" * 8 * appended_ms).decode()
-    hand.to_model("input_audio_buffer.append", {"audio": audio})
+    for _ in range(appended_ms // 20):
+        hand.to_model("input_audio_buffer.append", APPEND)
     hand.at = 2
     _speech(hand, "end")
     ok, seen = spoken_and_appended(world_of(hand), cast("Any", SESSION), "what_time")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -144,6 +145,24 @@ def test_uvicorn_serves_an_asgi_app() -> None:
         return (*got, shout)
 
     assert run_virtual(main) == ("/there", "asgi", "hi!")
+
+
+def test_uvicorn_ends_by_a_signal_as_it_does_in_a_process_of_its_own() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("nobody calls it")
+
+    async def main(loop: VirtualLoop) -> bool:
+        server = uvicorn.Server(uvicorn.Config(app, host="0.0.0.0", port=8080, lifespan="off", log_level="warning"))
+        task = spawn(loop, "gateway", server.serve(), "uvicorn")
+        await loop.network.listening("gateway", 8080)
+        assert loop.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(task, 5)
+        return server.should_exit
+
+    assert run_virtual(main)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_openai_sdk_rest_and_realtime_at_the_vendors_own_addresses() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import heapq
+import signal
 import socket
 import ssl as ssl_module
 import threading
@@ -97,6 +98,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._tasks: list[weakref.ref[asyncio.Task[Any]]] = []
         self._tasks_enough = 256
         self._signal_handlers: dict[int, asyncio.Handle] = {}
+        self._plain_handlers: dict[int, Any] = {}
 
     # -- time and callbacks
 
@@ -315,8 +317,22 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def remove_signal_handler(self, sig: int) -> bool:
         return self._signal_handlers.pop(sig, None) is not None
 
+    def take_signal(self, sig: int, handler: Any) -> Any:
+        """What `signal.signal` does inside a world (uvicorn uses it): the process's own handlers stay as they are."""
+        previous = self.taken_signal(sig)
+        self._plain_handlers[sig] = handler
+        return previous
+
+    def taken_signal(self, sig: int) -> Any:
+        """What `signal.getsignal` says inside a world."""
+        return self._plain_handlers.get(sig, signal.SIG_DFL)
+
     def send_signal(self, sig: int) -> bool:
-        """Run the handler of a signal; False when nobody handles it."""
+        """Run the handler of a signal, be it asyncio's or a plain one; False when nobody handles it."""
+        plain = self._plain_handlers.get(sig)
+        if sig not in self._signal_handlers and callable(plain):
+            plain(sig, None)
+            return True
         handle = self._signal_handlers.get(sig)
         if handle is not None:
             self.call_soon(handle._run)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import signal
 import socket
 import threading
 import time
@@ -89,6 +90,9 @@ def surroundings(
         (os, "urandom", entropy),
         (random, "_urandom", entropy),
         (random.Random, "seed", seed_inside),
+        (signal, "signal", loop.take_signal),
+        (signal, "getsignal", loop.taken_signal),
+        (signal, "raise_signal", loop.send_signal),
         (socket, "getaddrinfo", _refuse),
         (socket, "gethostbyname", _refuse),
         (socket.socket, "connect", _refuse),
