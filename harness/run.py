@@ -166,6 +166,8 @@ class Collected:
             path = self.request.trace_file or self.save_trace(outcome, case)
             world.trace = os.path.relpath(path, self.request.report or Path.cwd())
             world.replay = shlex.join(["callproof", "replay", os.path.relpath(path)])
+        if world.trace:
+            world.output = tail(outcome.output)
         if offending or world.trace:
             world.story = story(outcome.messages, offending)
             if keep_ladder:
@@ -295,6 +297,17 @@ class Collected:
         if report.Verdict.HARNESS_ERROR in verdicts or any(world.error for world in self.worlds):
             return EXIT_HARNESS_ERROR
         return EXIT_FAILED if report.Verdict.FAIL in verdicts else 0
+
+
+OUTPUT_KEPT = 4000
+"""Characters of a gateway's output that a report keeps of a failing world."""
+
+
+def tail(output: str) -> str:
+    """The end of what a gateway printed, in whole lines."""
+    if len(output) <= OUTPUT_KEPT:
+        return output
+    return "…\n" + output[-OUTPUT_KEPT:].partition("\n")[2]
 
 
 BAD = (report.Verdict.FAIL, report.Verdict.HARNESS_ERROR)

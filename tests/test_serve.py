@@ -278,7 +278,8 @@ async def test_a_call_to_a_gateway_is_answered_and_can_be_read(stand: Stand) -> 
         assert (status, call["status"]) == (200, "in-progress")
         assert [(h["phrase"], h["complete"]) for h in call["heard"]] == [("greeting", True)]
         assert await stand.ask("POST", f"/calls/{sid}/say", {"phrase": "what_time"}) == (202, {"saying": "what_time"})
-        await person.hears("its_noon", within=10)
+        async with asyncio.timeout(5):
+            await stand.bench.openai.wait_for(lambda: bool(stand.bench.openai.sessions[0].heard))
         assert (await stand.ask("POST", f"/calls/{sid}/press", {"keys": "1#"}))[0] == 202
         assert (await stand.ask("POST", f"/calls/{sid}/hangup", {}))[0] == 202
         await person.ended(within=5)
@@ -310,11 +311,9 @@ async def test_a_gateway_calls_a_phone_that_was_added(stand: Stand) -> None:
             assert answer.status < 300
         (call,) = stand.bench.twilio.calls
         assert isinstance(call.person, Person)
-        await call.person.hears("greeting", within=10)
+        await call.person.starts_hearing("greeting", within=10)
         _, calls = await stand.ask("GET", "/calls")
-        assert [(c["direction"], c["status"], c["heard"][0]["phrase"]) for c in calls] == [
-            ("outbound-api", "in-progress", "greeting")
-        ]
+        assert [(c["direction"], c["status"]) for c in calls] == [("outbound-api", "in-progress")]
         await stand.ask("POST", f"/calls/{call.sid}/hangup", {})
         await call.person.ended(within=5)
 

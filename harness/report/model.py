@@ -158,6 +158,7 @@ class WorldResult(msgspec.Struct, kw_only=True):
     `seconds`: world time. `messages`: how many crossed the wire. `trace`: path of the trace file, relative to the
     report. `replay`: the command that runs it again. `story`: the interleaving in words, one message a line. `ladder`:
     kept only for a world with a failure. `error`: what went wrong in the harness or in a fake (never in the gateway).
+    `output`: the end of what the gateway printed; kept only for a world with a failure.
     """
 
     case: str
@@ -174,6 +175,7 @@ class WorldResult(msgspec.Struct, kw_only=True):
     story: list[str] = []
     ladder: list[LadderLine] = []
     error: str | None = None
+    output: str = ""
 
 
 class Results(msgspec.Struct, kw_only=True):
