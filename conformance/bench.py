@@ -7,6 +7,7 @@ comparing two versions on one machine; no test asserts them.
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -74,6 +75,8 @@ def _rate(story: Callable[[PhoneWorld, Checks], Awaitable[None]], audio: bool, s
 
 def run_bench(seconds: float, live: bool) -> None:
     """Measure and print."""
+    gc.collect()
+    gc.freeze()  # what was imported need not be looked through again and again
     console = Console()
     table = Table("what", "measured", "goal", title="callproof bench, one core", title_justify="left")
     with console.status("race worlds"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,12 @@ def pytest_collection(session: pytest.Session) -> None:
         stop(config, str(error), run.EXIT_USAGE)
     except RegistryError as error:
         stop(config, str(error), run.EXIT_HARNESS_ERROR)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported need not be looked through by the garbage collector again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "conformance" / "requirements"
 
 _TO = {"client": "client events, to the vendor", "server": "server events, from the vendor"}
+_PIPE_WIDTH = 120
 _COLOURS = {"renamed": "cyan", "removed": "red", "added": "green", "changed": "yellow"}
 
 
@@ -154,11 +155,11 @@ def _table(*columns: str) -> Any:
 
 
 def _print(*parts: RenderableType) -> None:
-    """Print to the width of the terminal. In a pipe nothing is wrapped, and no line ends in blanks."""
+    """Print to the width of the terminal, or of `COLUMNS`; in a pipe to a fixed one. No line ends in blanks."""
     from rich.console import Console
 
     fixed = sys.stdout.isatty() or "COLUMNS" in os.environ
-    console = Console(width=None if fixed else 1000, highlight=False)
+    console = Console(width=None if fixed else _PIPE_WIDTH, highlight=False)
     with console.capture() as captured:
         for part in parts:
             console.print(part)
@@ -253,8 +254,9 @@ class _Effects:
         return [name for name in self.registry if name in names]
 
     def on_part(self, changes: list[EventChange], inside: FieldChange) -> list[str]:
-        """The ids of those that rest on a field, in any of some events, but not on all that changed."""
-        names = {name for change in changes for name in {*self.on(change, inside)} - {*self.on_whole(change)}}
+        """The ids of those that rest on a field, in any of some events, and are not told with the event already."""
+        names = {name for change in changes for name in self.on(change, inside)}
+        names -= {name for change in changes if names for name in self.on_whole(change)}
         return [name for name in self.registry if name in names]
 
     def all(self) -> dict[str, list[str]]:
@@ -353,7 +355,7 @@ def _indented(text: str, by: int, style: str = "dim") -> RenderableType:
 
 
 def _coloured(kind: str) -> str:
-    return f"[{_COLOURS[kind]}]{kind}[/{_COLOURS[kind]}]"
+    return f"[{_COLOURS[kind]}]{kind}[/]"
 
 
 def _escaped(text: str) -> str:

@@ -71,7 +71,7 @@ def where(path: str, conditions: Conditions) -> str:
 def any_of(path: str, alternatives: Iterable[Conditions]) -> str:
     """Conditions of which one is enough, in words, such as `type=function_call, mcp_call`."""
     grouped: dict[tuple[str, str], list[str]] = {}
-    for conditions in sorted(alternatives):
+    for conditions in sorted(alternatives, key=lambda each: (len(each), each)):
         if not conditions:
             return ""
         *first, (at, value) = conditions
