@@ -163,7 +163,7 @@ class CaseRunner:
     def _source(self, definition: CaseDefinition) -> Source:
         if self.request.trace is not None:
             # What the case fixes holds for points as well that the run of the trace never came to.
-            return Replayed({**definition.fixed, **self.request.trace.values()})
+            return Replayed(self.request.trace.values())
         return Seeded(self.request.seed) if self.request.source == "seeded" else Typical()
 
     def _world(self, definition: CaseDefinition, source: Source, world_seed: int) -> Outcome:

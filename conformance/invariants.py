@@ -422,7 +422,7 @@ def credentials_stay_where_they_belong(evidence: Evidence, check: Checks) -> Non
         forms = spellings(secret)
         if name == "twilio.auth_token":
             forms |= spellings(f"{evidence.planted['twilio.account_sid']}:{secret}")
-        printed = next((form for form in forms if form in evidence.output), None)
+        printed = next((form for form in sorted(forms) if form in evidence.output), None)
         check(
             "SEC-007", printed is None, f"{name} is in what the gateway prints: …{_around(evidence.output, printed)}…"
         )

@@ -239,13 +239,7 @@ class _Effects:
 
     def on(self, change: EventChange, inside: FieldChange | None = None) -> list[str]:
         """The ids of the requirements that rest on what changed. Those on a whole direction are left to `all`."""
-        from fakes.openai.protocol.compare import concerns
-
-        return [
-            requirement.id
-            for requirement in self.registry.values()
-            if any(concerns(touch, change, inside) for touch in requirement.touches if touch not in _TO)
-        ]
+        return [each.id for each in self.registry.values() if _rests(each, change, inside)]
 
     def on_whole(self, change: EventChange) -> list[str]:
         """The ids of those that rest on the event, or on every field of it that changed."""
@@ -270,10 +264,10 @@ class _Effects:
                 and any(change.direction == direction for change in self.comparison.changes)
             ]
             for change in self.comparison.changes:
-                if requirement.id in self.on(change):
+                if _rests(requirement, change):
                     through.append(change.type)
                 for inside in change.fields:
-                    if requirement.id in self.on(change, inside):
+                    if _rests(requirement, change, inside):
                         through.append(f"{change.type}:{inside.path}")
             if through:
                 touched[requirement.id] = list(dict.fromkeys(through))
@@ -296,9 +290,15 @@ class _Effects:
         return f"events: {', '.join(counts)}, {len(self.comparison.unchanged)} the same"
 
 
-def _name(change: EventChange | FieldChange) -> str:
-    now = change.path if hasattr(change, "path") else change.type
-    return now if change.old is None else f"{change.old} -> {now}"
+def _rests(requirement: Requirement, change: EventChange, inside: FieldChange | None = None) -> bool:
+    """Whether it names what changed, not just the direction."""
+    from fakes.openai.protocol.compare import concerns
+
+    return any(concerns(touch, change, inside) for touch in requirement.touches if touch not in _TO)
+
+
+def _name(now: str, old: str | None, arrow: str = " -> ") -> str:
+    return now if old is None else f"{old}{arrow}{now}"
 
 
 def _print_comparison(effects: _Effects) -> None:
@@ -313,12 +313,14 @@ def _print_comparison(effects: _Effects) -> None:
         table = _table("", title, "requirements")
         for changes, fields in groups:
             for change in changes:
-                name = f"[bold]{_name(change)}[/bold]" + (f"\n[dim]{change.note}[/dim]" if change.note else "")
+                name = f"[bold]{_name(change.type, change.old)}[/bold]" + (
+                    f"\n[dim]{change.note}[/dim]" if change.note else ""
+                )
                 table.add_row(_coloured(change.kind), name, "\n".join(effects.on_whole(change)))
             for inside in fields:
                 ids = effects.on_part(changes, inside)
                 details = [_indented(detail, 6) for detail in inside.details]
-                row = Group(_indented(_name(inside), 2, style=""), *details)
+                row = Group(_indented(_name(inside.path, inside.old), 2, style=""), *details)
                 table.add_row(_coloured(inside.kind), row, "\n".join(ids))
         _print("", table)
     touched = effects.all()
@@ -411,14 +413,18 @@ def _markdown(effects: _Effects) -> str:
             continue
         lines += ["", f"## {title[0].upper()}{title[1:]}", "", "| | event | | requirements |", "|---|---|---|---|"]
         for change in (change for changes, _ in groups for change in changes):
-            lines.append(_row(change.kind, _code(change), change.note, ", ".join(effects.on_whole(change))))
+            lines.append(
+                _row(change.kind, _code(change.type, change.old), change.note, ", ".join(effects.on_whole(change)))
+            )
         for changes, fields in groups:
             if fields:
                 names = ", ".join(f"`{change.type}`" for change in changes)
                 lines += ["", f"### Fields of {names}", "", "| | field | | requirements |", "|---|---|---|---|"]
             for inside in fields:
                 ids = effects.on_part(changes, inside)
-                lines.append(_row(inside.kind, _code(inside), "; ".join(inside.details), ", ".join(ids)))
+                lines.append(
+                    _row(inside.kind, _code(inside.path, inside.old), "; ".join(inside.details), ", ".join(ids))
+                )
     lines += ["", "## Requirements touched", ""]
     for name, through in effects.all().items():
         requirement = effects.registry[name]
@@ -427,8 +433,8 @@ def _markdown(effects: _Effects) -> str:
     return "\n".join(lines)
 
 
-def _code(change: EventChange | FieldChange) -> str:
-    return " → ".join(f"`{part}`" for part in _name(change).split(" -> "))
+def _code(now: str, old: str | None) -> str:
+    return f"`{_name(now, old, '` → `')}`"
 
 
 def _row(*cells: str) -> str:

@@ -13,7 +13,6 @@ from fakes.openai.protocol.compare import EventChange, FieldChange, compare, con
 from fakes.openai.protocol.fields import Field, any_of, events, where
 from fakes.openai.protocol.validation import REVISIONS
 
-
 PAIRS = list(permutations(REVISIONS, 2))
 
 

@@ -119,7 +119,9 @@ def _failure(failure: Failure, width: int, *, picture: bool) -> Group:
         lines = focus(exhibit.world.ladder, exhibit.check.seq, f"{rule.id} is broken here")
         parts.append(Padding(styled_text(around(lines), width - 4), (1, 0, 1, 2), expand=False))
     if exhibit.world is not None and exhibit.world.replay:
-        parts.append(Text.assemble(("  replay  ", "dim"), (exhibit.world.replay, "bold")))
+        # Whole, however long: it is there to be copied.
+        command = Text.assemble(("  replay  ", "dim"), (exhibit.world.replay, "bold"), no_wrap=True, overflow="ignore")
+        parts.append(command)
     return Group(*parts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import inspect
 import os
 import signal
 import sys
@@ -194,6 +195,10 @@ def _entry_point(path: str) -> Callable[[], Coroutine[Any, Any, Any]]:
         raise GatewayNotStartable(
             f"gateway.python = {path!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error
+    if not inspect.iscoroutinefunction(entry):
+        raise GatewayNotStartable(
+            f"gateway.python = {path!r} is no async function: write one without arguments that serves until cancelled"
+        )
     return entry  # type: ignore[no-any-return]
 
 
