@@ -14,7 +14,7 @@ from harness.cli_protocol import protocol
 SUITE = Path(__file__).resolve().parent.parent / "conformance"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(run.VERSION, prog_name="callproof")
 def main() -> None:
     """Simulation and conformance tests for realtime-voice gateways."""
@@ -88,7 +88,7 @@ def run_suite(
 @click.option("--gateway", default=None, metavar="NAME", help="Another gateway than the trace's.")
 @click.option("--report", default="", metavar="DIR", help="Write a report there.")
 def replay(trace: str, stage: str | None, gateway: str | None, report: str) -> None:
-    """Run the world of a trace again: same verdict, same wire on the virtual stage, same order on the live one.
+    """Run the world of a trace again. Same verdict, same wire on the virtual stage, same order on the live one.
 
     Says whether it was the same run. The exit status is that of the run itself: 1 when the failure is there again.
     """
@@ -101,7 +101,7 @@ def replay(trace: str, stage: str | None, gateway: str | None, report: str) -> N
 @main.command()
 @click.argument("pattern", default="")
 def knobs(pattern: str) -> None:
-    """List the vendors' knobs: what each one is about, its default, and what else it can be."""
+    """List the vendors' knobs. What each one is about, its default, and what else it can be."""
     from rich.console import Console
     from rich.table import Table
 
@@ -125,7 +125,7 @@ def knobs(pattern: str) -> None:
 @click.option("--as-of", default=None, metavar="DATE", help="The day that the vendors live in, or `today`.")
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE", help="Turn a vendor's knob.")
 def serve(host: str, port: int, as_of: str | None, knobs: tuple[str, ...]) -> None:
-    """Run all fake vendors on loopback; prints one JSON line when they are ready."""
+    """Run all fake vendors on loopback. Prints one JSON line when they are ready."""
     from conformance.serving import CannotListen, serve_forever
 
     try:
@@ -138,7 +138,7 @@ def serve(host: str, port: int, as_of: str | None, knobs: tuple[str, ...]) -> No
 @click.option("--seconds", type=float, default=3.0, show_default=True, help="CPU seconds for each measurement.")
 @click.option("--live/--no-live", default=True, show_default=True, help="Also measure the live stage.")
 def bench(seconds: float, live: bool) -> None:
-    """Measure worlds per second, side by side in one run."""
+    """Measure worlds per second, side by side."""
     from conformance.bench import run_bench
 
     run_bench(seconds, live)
