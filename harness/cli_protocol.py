@@ -31,7 +31,7 @@ _COLOURS = {"renamed": "cyan", "removed": "red", "added": "green", "changed": "y
 
 @click.group()
 def protocol() -> None:
-    """Read the OpenAI Realtime protocol: its revisions, their events, and what is different between two."""
+    """Read the OpenAI Realtime protocol. Its revisions, their events, and what is different between two."""
 
 
 @protocol.command(name="list")
