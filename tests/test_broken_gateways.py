@@ -10,6 +10,7 @@ import inspect
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import broken
 import pytest
@@ -38,8 +39,8 @@ def findings(request: pytest.FixtureRequest) -> Findings:
 
 
 def _fault_of(item: pytest.Item) -> list[str]:
-    params: Mapping[str, str] = getattr(getattr(item, "callspec", None), "params", {})
-    return [params["fault"]] if "fault" in params else []
+    params: Mapping[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+    return [params["fault"]] if params.get("fault") in FAULTS else []
 
 
 @pytest.mark.parametrize("fault", FAULTS)
