@@ -167,7 +167,8 @@ class Profile:
 
     def places(self) -> dict[str, str]:
         """What `{python}`, `{profile}` and `{cache}` stand for in commands."""
-        return {"python": sys.executable, "profile": str(self.folder), "cache": str(self.cache)}
+        places = {"python": sys.executable, "profile": str(self.folder)}
+        return {**places, "cache": str(self.cache)} if self.gateway.setup else {**places, "cache": ""}
 
     def launch(self, values: Mapping[str, str]) -> Launch:
         """Fill in the settings. Raises `ProfileError` for a placeholder that nobody knows."""

@@ -7,6 +7,7 @@ thousands of them, and most are never looked at.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import re
@@ -16,6 +17,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
+
+
+@functools.lru_cache(maxsize=256)
+def _form_items(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple(parse_qsl(text, keep_blank_values=True))
 
 
 @dataclass(slots=True)
@@ -56,7 +62,7 @@ class Message:
     @property
     def form(self) -> dict[str, str]:
         """The body parsed as a form; the last value of a repeated key wins."""
-        return dict(parse_qsl(self.text, keep_blank_values=True))
+        return dict(_form_items(self.text))
 
     def get(self, path: str, default: Any = None) -> Any:
         """A value inside the JSON body by dotted path, such as `session.audio.input.format.type`."""

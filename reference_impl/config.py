@@ -112,9 +112,7 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
 
     Raises ConfigError with one line for each thing that is wrong.
     """
-    parser = argparse.ArgumentParser(prog="reference_impl", description="A voice gateway: Twilio to OpenAI Realtime.")
-    parser.add_argument("--config", metavar="FILE", help="TOML file; also GATEWAY_CONFIG")
-    name = parser.parse_args(argv).config or environ.get("GATEWAY_CONFIG")
+    name = (_config_argument(argv) if argv else None) or environ.get("GATEWAY_CONFIG")
     written = _flatten(_read(Path(name))) if name else {}
     known = {each.metadata["key"]: each for each in fields(Config)}
     wrong = [
@@ -129,6 +127,13 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
     if wrong:
         raise ConfigError("the configuration is wrong:\n  " + "\n  ".join(wrong))
     return Config(**values)
+
+
+def _config_argument(argv: Sequence[str]) -> str | None:
+    parser = argparse.ArgumentParser(prog="reference_impl", description="A voice gateway: Twilio to OpenAI Realtime.")
+    parser.add_argument("--config", metavar="FILE", help="TOML file; also GATEWAY_CONFIG")
+    config: str | None = parser.parse_args(argv).config
+    return config
 
 
 def _value(each: Field[Any], written: Mapping[str, object], environ: Mapping[str, str]) -> Any:

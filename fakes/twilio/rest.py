@@ -23,6 +23,7 @@ from fakes.twilio.debugger import TEXTS
 if TYPE_CHECKING:
     from fakes.twilio.core import Twilio
 
+CALL_PATH = re.compile(r"/Calls/(CA[0-9a-fA-F]{32})\.json")
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 TWIML_LIMIT = 4000
 RING_DEFAULT, RING_MOST = 60, 600
@@ -154,7 +155,7 @@ class Rest:
                 listed = self._list(request.query)
                 return 200, lambda: listed, ""
             raise RestError("method_not_allowed")
-        match = re.fullmatch(re.escape(self._base) + r"/Calls/(CA[0-9a-fA-F]{32})\.json", path)
+        match = CALL_PATH.fullmatch(path.removeprefix(self._base)) if path.startswith(self._base) else None
         call_found = next((call for call in core.calls if match and call.sid == match[1]), None)
         if call_found is None:
             raise RestError("not_found", path=path)
