@@ -322,14 +322,19 @@ class PhoneWorld:
         if person.ended_at is not None:
             return
         kinds = ("heard.start", "ended")
-        await self.sees(
-            kinds,
-            within=within,
-            after=self.wire[since],
-            where=lambda m: m.kind == "ended" or where is None or where(m),
-            target=person.party,
-            connection=person.call.name if person.call else "",
-        )
+        try:
+            await self.sees(
+                kinds,
+                within=within,
+                after=self.wire[since],
+                where=lambda m: m.kind == "ended" or where is None or where(m),
+                target=person.party,
+                connection=person.call.name if person.call else "",
+            )
+        except AssertionError:
+            heard = "anything more" if phrase is None else repr(phrase)
+            told = f"within {within:g} s the {person.party} did not hear {heard}, and the call did not end"
+            raise AssertionError(told) from None
 
     def sends_raw(self, end: RealtimeSession | Stream, data: str | bytes) -> None:
         """Let a fake send something that it would never send of its own accord."""

@@ -174,8 +174,10 @@ class CaseRunner:
 
     def _explore(self, definition: CaseDefinition) -> None:
         examples = self.request.examples or definition.examples
+        phases = [Phase.generate, Phase.shrink]
         if self.request.stage == "live":
-            examples = min(examples, 3)
+            # In real time a failure is worth telling at once; to shrink it would take minutes.
+            examples, phases = min(examples, 3), [Phase.generate]
         last: list[Outcome] = []
 
         @seed(self.request.seed)
@@ -183,7 +185,7 @@ class CaseRunner:
             max_examples=examples,
             deadline=None,
             database=None,
-            phases=(Phase.generate, Phase.shrink),
+            phases=phases,
             suppress_health_check=list(HealthCheck),
             print_blob=False,
             report_multiple_bugs=False,

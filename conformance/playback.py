@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from conformance.invariants import AUDIO_DELTAS
@@ -52,11 +53,16 @@ def played_ms(world: PhoneWorld, truncate: Message) -> float | None:
     return max(0.0, until - float(heard["start_ms"]))
 
 
-def truncated_too_far(world: PhoneWorld, tolerance_ms: float) -> tuple[list[Message], str]:
-    """The truncations that name more audio than was played (or an item that there is not), and what the first says."""
+def truncated_too_far(
+    world: PhoneWorld, tolerance_ms: float, *, only: Sequence[Message] | None = None
+) -> tuple[list[Message], str]:
+    """The truncations that name more audio than was played (or an item that there is not), and what the first says.
+
+    `only`: look at these truncations instead of all.
+    """
     offending: list[Message] = []
     words = ""
-    for truncate in truncations(world):
+    for truncate in truncations(world) if only is None else only:
         played, said = played_ms(world, truncate), truncate.get("audio_end_ms", 0)
         if played is None or said > played + tolerance_ms:
             offending.append(truncate)

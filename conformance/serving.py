@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -112,7 +113,7 @@ class Bench:
                     "status_callback?": "URL",
                     "from?": CALLER,
                 },
-                "GET /calls, GET /calls/{sid}": "state, and what the person heard",
+                "GET /calls, GET /calls/{sid}": "state, what Twilio's debugger says, and what the person heard",
                 "POST /calls/{sid}/say": {"phrase": "a name of GET /phrases"},
                 "POST /calls/{sid}/press": {"keys": "12#"},
                 "POST /calls/{sid}/hangup": {},
@@ -134,6 +135,10 @@ class Bench:
         )
         person = Person(self.ports, number=_number(body.get("from", CALLER), "from"))
         self.twilio.numbers[NUMBER] = number
+        webhook = urlsplit(number.voice_url)
+        if webhook.scheme == "http":
+            # Gateways answer with `wss://{Host}/...`, as behind a tunnel; on this machine there is no TLS at that port.
+            self.twilio_server.routes[webhook.netloc] = f"http://{webhook.netloc}"
         call = person.dial(self.twilio, NUMBER)
         self.people[call.sid] = person
         return web.json_response(self._call(call), status=201)
@@ -249,6 +254,7 @@ class Bench:
             "from": call.from_,
             "to": call.to,
             "status": str(call.status),
+            "debugger": [f"{entry.code}: {entry.message}" for entry in call.debugger if entry.code],
             "heard": [{"phrase": h.phrase, "at_ms": round(h.start_ms), "complete": h.complete} for h in heard],
         }
 

@@ -64,6 +64,7 @@ class GatewayProcess:
         self._reader: asyncio.Task[None]
         self._ended: asyncio.Task[int]
         self._printed = asyncio.Event()
+        self._lacking = _name(profile)
 
     async def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start it and wait until it is ready. Raises `GatewayNotStartable`; leaves nothing behind when it does."""
@@ -100,7 +101,7 @@ class GatewayProcess:
             await self.stop()
             raise GatewayNotStartable(
                 f"gateway {self._profile.name} was not ready within {ready.timeout:g} s (waited for "
-                f"{_name(self._profile)}){self.tail()}"
+                f"{self._lacking}){self.tail()}"
             ) from None
         except BaseException:
             await self.stop()
@@ -139,7 +140,9 @@ class GatewayProcess:
             while not pattern.search(self.output()):
                 self._printed.clear()
                 await self._printed.wait()
-            return
+            # It says that it listens. Where, is not said: a port that the profile does not set is found out here, and
+            # not by callers who are not answered.
+            self._lacking = f"port {self._port} to open, the one of settings.listen.port; {log!r} was printed"
         pause = 0.02
         async with aiohttp.ClientSession(trust_env=False) as session:
             while True:

@@ -26,6 +26,7 @@ STYLES = {
 
 _COLUMNS = (Verdict.PASS, Verdict.FAIL, Verdict.WARN, Verdict.UNSUPPORTED, Verdict.HARNESS_ERROR)
 _WIDEST = 120
+_OUTPUT_LINES = 8
 _LADDERS = 3
 """The first failures come with their ladder; more would push the first one out of sight."""
 
@@ -50,8 +51,16 @@ def print_summary(
         _say(console, text, width)
         console.print()
     found = failures(results, summary, most=1)
+    printed: set[str] = set()
     for place, failure in enumerate(found[:most]):
-        _say(console, _failure(failure, width, picture=place < _LADDERS), width)
+        world = failure.exhibits[0].world
+        output = _last_lines(world.output) if world is not None else ""
+        _say(
+            console,
+            _failure(failure, width, picture=place < _LADDERS, output="" if output in printed else output),
+            width,
+        )
+        printed.add(output)
         console.print()
     if found[most:]:
         ids = ", ".join(failure.entry.requirement.id for failure in found[most:])
@@ -98,7 +107,7 @@ def _areas(summary: Summary) -> Table:
     return table
 
 
-def _failure(failure: Failure, width: int, *, picture: bool) -> Group:
+def _failure(failure: Failure, width: int, *, picture: bool, output: str = "") -> Group:
     rule = failure.entry.requirement
     symbol, style = STYLES[failure.verdict]
     exhibit = failure.exhibits[0]
@@ -118,11 +127,19 @@ def _failure(failure: Failure, width: int, *, picture: bool) -> Group:
     if picture and exhibit.world is not None and exhibit.world.ladder:
         lines = focus(exhibit.world.ladder, exhibit.check.seq, f"{rule.id} is broken here")
         parts.append(Padding(styled_text(around(lines), width - 4), (1, 0, 1, 2), expand=False))
+    if output:
+        told = Text.assemble(("the gateway's last output\n", "dim"), output)
+        parts.append(Padding(told, (0, 0, 1, 2), expand=False))
     if exhibit.world is not None and exhibit.world.replay:
         # Whole, however long: it is there to be copied.
         command = Text.assemble(("  replay  ", "dim"), (exhibit.world.replay, "bold"), no_wrap=True, overflow="ignore")
         parts.append(command)
     return Group(*parts)
+
+
+def _last_lines(output: str) -> str:
+    """The end of what a gateway printed: there the stack trace is, when there is one."""
+    return "\n".join("  " + line for line in output.rstrip().splitlines()[-_OUTPUT_LINES:])
 
 
 def _place(exhibit: Exhibit) -> Text:

@@ -33,6 +33,9 @@ class PartyStream(io.TextIOBase):
     def flush(self) -> None:
         self.through.flush()
 
+    def close(self) -> None:
+        """It belongs to the process: a handler that is closed, or the end of the interpreter, leaves it as it is."""
+
     def writable(self) -> bool:
         return True
 

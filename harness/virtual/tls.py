@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
 import ssl
 import tempfile
 from pathlib import Path
@@ -47,6 +49,7 @@ def _context_for(name: str) -> ssl.SSLContext:
 def bundle() -> str:
     """The path of a PEM file with the CA's certificate: what `SSL_CERT_FILE` has to name."""
     folder = Path(tempfile.mkdtemp(prefix="callproof-ca-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = folder / "ca.pem"
     authority().cert_pem.write_to_path(str(path))
     return str(path)
