@@ -328,7 +328,7 @@ async def _listen(app: web.Application, host: str, port: int = 0) -> tuple[web.A
         if error.errno == errno.EADDRINUSE:
             raise CannotListen(f"port {port} on {host} is in use; give another --port, or 0 for a free one") from None
         what = f"port {port} on {host}" if port else f"--host {host}"
-        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
         raise CannotListen(f"{what} cannot be had: {why}") from None
     return runner, f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
 
