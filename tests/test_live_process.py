@@ -96,6 +96,7 @@ READY = {
     "child": '{ log = "child ready", timeout = 10 }',
     "impatient": "{ port = true, timeout = 0.3 }",
     "wrong log": '{ log = "never printed", timeout = 0.3 }',
+    "said too early": '{ log = "mode", timeout = 0.5 }',
     "wrong http": '{ http = "/x", timeout = 0.3 }',
 }
 
@@ -220,6 +221,14 @@ async def test_a_gateway_that_never_gets_ready(make: Callable[..., Profile], rea
             pass
     assert f"gateway toy was not ready within 0.3 s (waited for {what})" in str(caught.value)
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
+async def test_a_gateway_that_listens_somewhere_else_is_told_apart(make: Callable[..., Profile]) -> None:
+    """It printed the line, but nobody answers at the port that it was given: the port is not passed on."""
+    with pytest.raises(GatewayNotStartable) as caught:
+        async with started(make("never", "said too early")):
+            pass
+    assert re.search(r"waited for port \d+ to open, the one of settings\.listen\.port; 'mode' was", str(caught.value))
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing(

@@ -343,6 +343,41 @@ async def test_calls_to_different_webhooks_do_not_mix(stand: Stand) -> None:
     await runner.cleanup()
 
 
+async def test_a_stream_url_with_wss_leads_to_the_plain_port_of_the_webhook(stand: Stand) -> None:
+    """Gateways answer with `wss://{Host}/...`; on this machine nobody speaks TLS there. A stream that is refused is
+    told by the debugger."""
+    opened = asyncio.Event()
+
+    async def voice(request: web.Request) -> web.Response:
+        url = f"wss://{request.host}{request.query_string}"
+        return web.Response(
+            text=f"<Response><Connect><Stream url='{url}'/></Connect></Response>", content_type="text/xml"
+        )
+
+    async def media(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        opened.set()
+        async for _ in socket:
+            pass
+        return socket
+
+    app = web.Application()
+    app.add_routes([web.post("/voice", voice), web.get("/media", media)])
+    runner = web.AppRunner(app, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    base = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await stand.ask("POST", "/calls", {"webhook": f"{base}/voice?/media"})
+    async with asyncio.timeout(5):
+        await opened.wait()
+    _, refused = await stand.ask("POST", "/calls", {"webhook": f"{base}/voice?/nowhere", "from": "+14155550163"})
+    await stand.person(refused["sid"]).ended(within=5)
+    _, refused = await stand.ask("GET", f"/calls/{refused['sid']}")
+    assert [entry.partition(":")[0] for entry in refused["debugger"]] == ["31920"]
+    await runner.cleanup()
+
+
 async def test_knobs_are_listed_and_turned(stand: Stand) -> None:
     _, knobs = await stand.ask("GET", "/knobs")
     assert set(knobs) == set(stand.bench.knobs)

@@ -53,8 +53,8 @@ def print_summary(
     found = failures(results, summary, most=1)
     printed: set[str] = set()
     for place, failure in enumerate(found[:most]):
-        world = failure.exhibits[0].world
-        output = _last_lines(world.output) if world is not None else ""
+        shown = failure.exhibits[0].world
+        output = _last_lines(shown.output) if shown is not None else ""
         _say(
             console,
             _failure(failure, width, picture=place < _LADDERS, output="" if output in printed else output),
