@@ -12,6 +12,7 @@ from conformance.assembly import catalogue, make_knobs
 from fakes.knobs import KnobError
 from fakes.openai.catalogue import Model
 from harness import run
+from harness.profile import Profile, flatten
 from harness.run import RunRequest, UsageProblem
 from harness.suite import Column
 from harness.trace import Trace
@@ -58,8 +59,12 @@ def ask(
         columns, notes = [_column_of(read)], _other_version(read, profile.gateway.version)
         turned = dict(read.knobs)
     else:
-        columns, notes = _choose(models, as_of)
+        columns, notes = _choose(models, as_of, _spoken(profile))
         turned = run.parse_knobs(knobs)
+    if stage == "live" and not _told_where_openai_is(profile):
+        notes.append(
+            "The profile does not map openai.base_url: a gateway that has OpenAI's address built in calls the real one."
+        )
     try:
         make_knobs(turned)
     except KnobError as error:
@@ -81,6 +86,23 @@ def ask(
     )
 
 
+def _spoken(profile: Profile) -> tuple[str, ...]:
+    """The models that are tried when nobody names any: of the dialects that the gateway claims, if it claims one."""
+    claimed = [m for m in DEFAULT_MODELS if f"openai.{_dialect(catalogue().models[m])}" in profile.claims.features]
+    return tuple(claimed) or DEFAULT_MODELS
+
+
+def _told_where_openai_is(profile: Profile) -> bool:
+    mapped = [name for name, _ in flatten(profile.settings)]
+    written = " ".join([*profile.environment.values(), *profile.gateway.command])
+    return any(name in mapped or f"{{{name}}}" in written for name in ("openai.base_url", "openai.ws_url"))
+
+
+def _dialect(model: Model) -> str:
+    """Models from before the GA API are spoken to in beta, all others in GA."""
+    return "beta" if model.released < catalogue().ga_from else "ga"
+
+
 def choose_columns(models: Sequence[str], as_of: str | None) -> list[Column]:
     """The models to try, each with its dialect and its day. `all` stands for every realtime model.
 
@@ -89,21 +111,22 @@ def choose_columns(models: Sequence[str], as_of: str | None) -> list[Column]:
     return _choose(models, as_of)[0]
 
 
-def _choose(models: Sequence[str], as_of: str | None) -> tuple[list[Column], list[str]]:
+def _choose(
+    models: Sequence[str], as_of: str | None, defaults: Sequence[str] = DEFAULT_MODELS
+) -> tuple[list[Column], list[str]]:
     """The columns, and what a reader has to know about them."""
     day = run.parse_as_of(as_of)
     realtime = {model.name: model for model in catalogue().models.values() if model.kind == "realtime"}
     everyone = "all" in models
     columns: list[Column] = []
     notes: list[str] = []
-    for name in dict.fromkeys(realtime if everyone else models or DEFAULT_MODELS):
+    for name in dict.fromkeys(realtime if everyone else models or defaults):
         if name not in realtime:
             near = difflib.get_close_matches(name, realtime, 3)
             hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(realtime)}"
             raise UsageProblem(f"no realtime model is called {name!r}; {hint}")
         model = realtime[name]
-        # Models from before the GA API are spoken to in beta, all others in GA.
-        dialect = "beta" if model.released < catalogue().ga_from else "ga"
+        dialect = _dialect(model)
         why = _not_to_be_had(model, dialect, day)
         if not why:
             columns.append(Column(name, dialect, day))

@@ -225,7 +225,11 @@ def appended_audio_is_well_formed(evidence: Evidence, check: Checks) -> None:
     for messages in evidence.sessions.values():
         appends = [m for m in messages if m.kind == "input_audio_buffer.append" and m.source == "gateway"]
         if appends:
-            check.none("OAI-AU-001", [m for m in appends if not _decodes(m.get("audio"))], "audio is not whole base64")
+            broken = [m for m in appends if not _decodes(m.get("audio"))]
+            # What a case sent broken on purpose may be passed on as it came: it is not of the gateway's making.
+            passed_on = "".join(text for text in evidence.deliberate if isinstance(text, str))
+            own = [m for m in broken if not m.get("audio") or str(m.get("audio")) not in passed_on]
+            check.none("OAI-AU-001", own, "audio is not whole base64")
 
 
 def _decodes(text: object) -> bool:
