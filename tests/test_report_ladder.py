@@ -33,8 +33,13 @@ def test_runs_of_media_are_one_line_for_each_direction() -> None:
 
 
 def test_a_run_ends_at_any_other_message() -> None:
-    messages = [_message(0), _message(1), _message(2, "mark"), _message(3), _message(4)]
-    assert [line.label for line in ladder_lines(messages)] == ["media × 2", "mark", "media × 2"]
+    messages = [_message(0), _message(1), _message(2, "clear"), _message(3), _message(4)]
+    assert [line.label for line in ladder_lines(messages)] == ["media × 2", "clear", "media × 2"]
+
+
+def test_marks_between_media_do_not_end_its_run() -> None:
+    messages = [_message(seq, "mark" if seq % 2 else "media") for seq in range(6)]
+    assert sorted(line.count for line in ladder_lines(messages)) == [3, 3]
 
 
 def test_a_run_that_crosses_at_one_instant_says_no_duration() -> None:
