@@ -38,6 +38,7 @@ class VendorError(Exception):
         self.name = name
         self.param = self.text.param if param is None else param
         self.code = self.text.code
+        self.fields = fields
         self.message = self.text.message.format(param=self.param, **fields)
         super().__init__(self.message)
 

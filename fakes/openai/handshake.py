@@ -11,23 +11,18 @@ from dataclasses import dataclass
 from datetime import date
 
 from fakes.knobs import Knobs
+from fakes.openai.access import Access, Credential
+from fakes.openai.access import KeyInfo as KeyInfo
+from fakes.openai.access import masked as masked
 from fakes.openai.catalogue import Catalogue, Model
+from fakes.openai.dialects import Wire
 from fakes.openai.errors import VendorError, error_text
+from fakes.openai.secrets import ClientSecrets, Secret
 
 PATH = "/v1/realtime"
 SUBPROTOCOL = "realtime"
-KEY_PREFIX = "openai-insecure-api-key."
 BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
 BETA_HEADER = "realtime=v1"
-
-
-@dataclass(frozen=True, slots=True)
-class KeyInfo:
-    """An API key that the vendor knows. `refuse`: the error (a name in errors.toml) that its owner gets, such as
-    `insufficient_quota` or `no_realtime_access`."""
-
-    organization: str = "org-callproof"
-    refuse: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +37,18 @@ class HandshakeRequest:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """A session is opened. `kind`: realtime or transcription. `model` is None in a transcription session."""
+    """A session is opened. `kind`: realtime or transcription. `model` is None in a transcription session.
+
+    `key`: the API key, or the one that minted the client secret of the request. `preset`: the update that the session
+    begins with, from that secret.
+    """
 
     dialect: str
     kind: str
     model: Model | None
     key: str
     subprotocol: str | None
+    preset: Wire | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,17 @@ Decision = Accept | RefuseInBand | RefuseHttp
 
 
 class Handshake:
-    """Decides about upgrades on one day."""
+    """Decides about upgrades on one day. `secrets`: the client secrets that it knows, if any."""
 
-    def __init__(self, catalogue: Catalogue, keys: Mapping[str, KeyInfo], knobs: Knobs, as_of: date) -> None:
-        self._catalogue = catalogue
-        self._keys = keys
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        keys: Mapping[str, KeyInfo],
+        knobs: Knobs,
+        as_of: date,
+        secrets: ClientSecrets | None = None,
+    ) -> None:
+        self.access = Access(catalogue, keys, knobs, as_of, secrets)
         self._knobs = knobs
         self._era = catalogue.era(as_of)
 
@@ -94,31 +100,38 @@ class Handshake:
             return RefuseInBand(error, error.text.close, subprotocol)
 
     def _accept(self, request: HandshakeRequest, subprotocol: str | None) -> Accept:
-        key = self.key(request.headers, request.subprotocols)
+        credential = self.access.credential(request.headers, request.subprotocols)
         name = request.query.get("model")
-        refused = self._keys[key].refuse
+        refused = credential.info.refuse
         if refused is not None:
             raise VendorError(error_text(refused).name, model=name or "the model")
         dialect = self._dialect(request)
+        secret = credential.secret
+        if secret is not None:
+            return self._with_secret(credential, secret, name, dialect, subprotocol)
         if request.query.get("intent") == "transcription":
             if name is not None:
                 raise VendorError("model_in_transcription_session")
-            return Accept(dialect, "transcription", None, key, subprotocol)
+            return Accept(dialect, "transcription", None, credential.key, subprotocol)
         if not name:
             raise VendorError("missing_model")
-        return Accept(dialect, "realtime", self._model(name, dialect), key, subprotocol)
+        model = self.access.model(credential, name, dialect)
+        return Accept(dialect, "realtime", model, credential.key, subprotocol)
 
-    def key(self, headers: Mapping[str, str], subprotocols: tuple[str, ...] = ()) -> str:
-        """The API key of a request. Raises `VendorError` when there is none, or one that is not known."""
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            key = next((p[len(KEY_PREFIX) :] for p in subprotocols if p.startswith(KEY_PREFIX)), "")
-        key = key.strip()
-        if not key:
-            raise VendorError("missing_api_key")
-        if key not in self._keys:
-            raise VendorError("invalid_api_key", key=masked(key))
-        return key
+    def _with_secret(
+        self, credential: Credential, secret: Secret, name: str | None, dialect: str, subprotocol: str | None
+    ) -> Accept:
+        """A client secret says itself what kind of session it opens, whatever `intent` the request has."""
+        self.access.fits(credential, dialect)
+        if secret.kind == "transcription":
+            if name is not None:
+                raise VendorError("model_in_transcription_session")
+            return Accept(dialect, "transcription", None, credential.key, subprotocol, secret.defaults)
+        name = self.access.bound(secret.model, name)
+        if not name:
+            raise VendorError("missing_model")
+        model = self.access.model(credential, name, dialect)
+        return Accept(dialect, "realtime", model, credential.key, subprotocol, secret.defaults)
 
     def _dialect(self, request: HandshakeRequest) -> str:
         # The header is a list: clients that also use other betas send more than one value.
@@ -129,20 +142,3 @@ class Handshake:
         if not beta and "ga" not in self._era.dialects:
             raise VendorError("missing_beta_header")
         return "beta" if beta else "ga"
-
-    def _model(self, name: str, dialect: str) -> Model:
-        model = self._catalogue.models.get(name)
-        if model is not None and model.is_removed(self._era.day):
-            raise VendorError("model_not_found", model=name)
-        if model is None or not model.offered(self._era.day):
-            raise VendorError("model_not_in_realtime_mode", model=name)
-        if model.kind == "transcription":
-            raise VendorError("transcription_model_as_session_model", model=name)
-        if model.kind != "realtime" or dialect not in model.dialects:
-            raise VendorError("model_not_in_realtime_mode", model=name)
-        return model
-
-
-def masked(key: str) -> str:
-    """A key as the vendor shows it in an error: `sk-...abcd`; nothing of a key that is too short to hide."""
-    return f"{key[:3]}...{key[-4:]}" if len(key) >= 12 else "***"

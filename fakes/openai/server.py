@@ -10,8 +10,9 @@ from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 
 from fakes.openai.frames import Frame
 from fakes.openai.handshake import PATH, SUBPROTOCOL, Accept, HandshakeRequest, RefuseHttp, RefuseInBand
+from fakes.openai.http import HttpAnswer, HttpRequest
 from fakes.openai.protocol import validate
-from fakes.openai.service import HttpAnswer, OpenAIService, Opening
+from fakes.openai.service import OpenAIService, Opening
 from fakes.openai.session import CHANNEL, RealtimeSession
 from fakes.sockets import reset
 
@@ -70,9 +71,10 @@ class OpenAIServer:
         self._held: set[asyncio.Future[None]] = set()
 
     async def close(self) -> None:
-        """Reset every connection that is still open, also those that wait for their handshake."""
+        """Reset every connection that is still open, also those that wait for their handshake; end every call."""
         for session in self.service.sessions:
             session.abort()
+        self.service.calls.end()
         for waiter in list(self._held):
             if not waiter.done():
                 waiter.set_result(None)
@@ -85,28 +87,34 @@ class OpenAIServer:
     # -- HTTP
 
     async def _http(self, request: web.Request) -> web.Response:
-        service = self.service
-        recorder, connection = service.ports.recorder, service.request_name()
-        recorder.record(
-            service.client_party,
+        service, headers = self.service, _lowered(request)
+        connection, client, body = service.request_name(), service.client(headers), await request.read()
+        answer = service.http(HttpRequest(request.method, request.path, headers, request.query, body))
+        service.ports.recorder.record(
+            client,
             service.party,
             HTTP_CHANNEL,
             "request",
-            await request.read(),
+            body,
             connection=connection,
+            invalid=answer.invalid if isinstance(answer, HttpAnswer) else None,
             meta={"method": request.method, "url": str(request.url), "headers": list(request.headers.items())},
         )
-        answer = service.http(request.method, request.path, _lowered(request))
-        return self._answered(answer, connection, HTTP_CHANNEL, "response", {})
+        if isinstance(answer, HttpAnswer):
+            return self._answered(answer, client, connection, HTTP_CHANNEL, "response")
+        async with service.ports.gates.delivery(answer.gate):
+            answered = await service.answer(answer)
+            return self._answered(answered, client, connection, HTTP_CHANNEL, "response")
 
-    def _answered(
-        self, answer: HttpAnswer, connection: str, channel: str, kind: str, headers: dict[str, str]
-    ) -> web.Response:
-        body = json.dumps(answer.body)
-        response = web.Response(status=answer.status, text=body, content_type="application/json", headers=headers)
+    def _answered(self, answer: HttpAnswer, client: str, connection: str, channel: str, kind: str) -> web.Response:
+        body = answer.text if answer.body is None else json.dumps(answer.body)
+        response = web.Response(status=answer.status, headers=answer.headers)
+        if body:
+            response.content_type = answer.content_type
+            response.text = body
         self.service.ports.recorder.record(
             self.service.party,
-            self.service.client_party,
+            client,
             channel,
             kind,
             body,
@@ -124,7 +132,7 @@ class OpenAIServer:
         offered = tuple(part.strip() for part in headers.get("sec-websocket-protocol", "").split(",") if part.strip())
         opening = service.open(HandshakeRequest(request.path, dict(request.query), headers, offered))
         service.ports.recorder.record(
-            service.client_party,
+            opening.client,
             service.party,
             CHANNEL,
             "upgrade",
@@ -145,9 +153,8 @@ class OpenAIServer:
         decision = opening.decision
         async with service.ports.gates.delivery(opening.gate):
             if isinstance(decision, RefuseHttp):
-                answer = HttpAnswer(decision.status, decision.error.body())
-                headers_out = dict(decision.headers)
-                return self._answered(answer, opening.connection, CHANNEL, "upgrade.refused", headers_out)
+                answer = HttpAnswer(decision.status, decision.error.body(), decision.headers)
+                return self._answered(answer, opening.client, opening.connection, CHANNEL, "upgrade.refused")
             ws = web.WebSocketResponse(
                 protocols=(SUBPROTOCOL,) if offered else (),
                 max_msg_size=HARD_LIMIT,
@@ -160,7 +167,7 @@ class OpenAIServer:
                 return self._abandoned(opening)
             service.ports.recorder.record(
                 service.party,
-                service.client_party,
+                opening.client,
                 CHANNEL,
                 "upgrade.accepted",
                 connection=opening.connection,
@@ -204,7 +211,7 @@ class OpenAIServer:
         service = self.service
         service.ports.recorder.record(
             service.party,
-            service.client_party,
+            opening.client,
             CHANNEL,
             "upgrade.refused",
             connection=opening.connection,
@@ -216,12 +223,12 @@ class OpenAIServer:
         """The client has gone before it was answered."""
         service = self.service
         service.ports.recorder.record(
-            service.client_party,
+            opening.client,
             service.party,
             CHANNEL,
             "close",
             connection=opening.connection,
-            meta={"code": 1006, "reason": "gone before the handshake was answered", "initiator": service.client_party},
+            meta={"code": 1006, "reason": "gone before the handshake was answered", "initiator": opening.client},
         )
         service.changed()
         return web.Response(status=499)
@@ -232,7 +239,7 @@ class OpenAIServer:
         event = {"type": "error", "event_id": f"event_{token}00001", "error": decision.error.event(None)}
         body = json.dumps(event, separators=(",", ":"))
         record = service.ports.recorder.record
-        parties = (service.party, service.client_party, CHANNEL)
+        parties = (service.party, opening.client, CHANNEL)
         meta = {"code": decision.code, "reason": decision.error.reason, "initiator": service.party}
         try:
             invalid = validate("ga", "server", event)
@@ -253,10 +260,10 @@ class OpenAIServer:
         self._ping_later(connection, session)
         session.start(opening.plan.created_delay_ms)
         try:
-            await self._read(ws, session)
+            await self._read(ws, session, opening.client)
         finally:
             if session.closed is None:
-                session.connection_lost(1006, "", self.service.client_party)
+                session.connection_lost(1006, "", opening.client)
             if not connection.closing:
                 writer.cancel()
             # When the vendor closes, the writer waits for the client's close frame; aiohttp limits how long.
@@ -273,9 +280,8 @@ class OpenAIServer:
 
         session.later(seconds, ping)
 
-    async def _read(self, ws: web.WebSocketResponse, session: RealtimeSession) -> None:
+    async def _read(self, ws: web.WebSocketResponse, session: RealtimeSession, client: str) -> None:
         """Carry frames in until the connection ends."""
-        client = self.service.client_party
         while True:
             message = await ws.receive()
             if message.type in (WSMsgType.TEXT, WSMsgType.BINARY) and len(message.data) > MAX_MESSAGE:

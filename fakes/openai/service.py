@@ -6,15 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fakes.knobs import Knobs
 from fakes.openai.brain import Brain, PhraseBookBrain
-from fakes.openai.catalogue import Model, catalogue
+from fakes.openai.calls import Answerer, Calls
+from fakes.openai.catalogue import catalogue
 from fakes.openai.dialects import DIALECTS
 from fakes.openai.errors import ErrorText, VendorError, error_text
 from fakes.openai.frames import Sink
 from fakes.openai.handshake import Accept, Decision, Handshake, HandshakeRequest, KeyInfo, RefuseHttp, RefuseInBand
+from fakes.openai.http import HttpAnswer, HttpEndpoints, HttpRequest, Offered
+from fakes.openai.secrets import ClientSecrets, preset
 from fakes.openai.session import RealtimeSession
 from fakes.openai.waiting import Waiting
 from fakes.ports import Ports
@@ -56,12 +59,16 @@ class HandshakePlan:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """One connection that asks for a session: its number, what is answered, and how long that takes in seconds."""
+    """One connection that asks for a session.
+
+    `ordinal`: its number. `decision`: what is answered, `delay` seconds later. `client`: the party that asks.
+    """
 
     ordinal: int
     decision: Decision
     delay: float
     plan: HandshakePlan
+    client: str
 
     @property
     def connection(self) -> str:
@@ -74,19 +81,13 @@ class Opening:
         return f"openai/session{self.ordinal}/handshake"
 
 
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    """Status and JSON body of a plain HTTP request."""
-
-    status: int
-    body: dict[str, Any]
-
-
 class OpenAIService:
     """The service behind `api.openai.com`, on the day `as_of`.
 
     `keys`: the API keys that it knows. `knobs`: by default those of `knobs.toml`. `brain`: what the models say; by
-    default they answer by the phrase book. `client_party`: who its clients are on the wire.
+    default they answer by the phrase book. `client_party`: who its clients are on the wire; `browser_party`: who those
+    are that send an `Origin`, None when they are like the others. `answerer`: answers SDP offers; without one they are
+    checked, then refused with status 501.
     """
 
     def __init__(
@@ -98,18 +99,25 @@ class OpenAIService:
         knobs: Knobs | None = None,
         brain: Brain | None = None,
         client_party: str = "gateway",
+        browser_party: str | None = "browser",
+        answerer: Answerer | None = None,
     ) -> None:
         self.ports = ports
         self.as_of = as_of
         self.knobs = knobs if knobs is not None else Knobs.load(KNOBS)
         self.brain = brain if brain is not None else PhraseBookBrain()
         self.client_party = client_party
+        self.browser_party = browser_party
+        self.answerer = answerer
         self.party = "openai"
         self.sessions: list[RealtimeSession] = []
         """Every session that was opened, past ones too, in the order of their connections' acceptance."""
         self.openings: list[Opening] = []
         """Every connection that asked for a session, refused ones too."""
-        self.handshake = Handshake(catalogue(), keys, self.knobs, as_of)
+        self.secrets = ClientSecrets(ports)
+        """Every client secret that was minted."""
+        self.handshake = Handshake(catalogue(), keys, self.knobs, as_of, self.secrets)
+        self._endpoints = HttpEndpoints(self, self.handshake.access, self.secrets)
         self._era = catalogue().era(as_of)
         self._plans: dict[int, HandshakePlan] = {}
         self._waiting = Waiting()
@@ -134,6 +142,16 @@ class OpenAIService:
         """Something has happened: look at the conditions that are waited for."""
         self._waiting.changed()
 
+    @property
+    def calls(self) -> Calls:
+        """The WebRTC and SIP calls."""
+        return self._endpoints.calls
+
+    def client(self, headers: Mapping[str, str]) -> str:
+        """Who has sent a request, by its headers; their names are in lower case."""
+        browser = self.browser_party
+        return browser if browser is not None and "origin" in headers else self.client_party
+
     # -- WebSocket
 
     def open(self, request: HandshakeRequest) -> Opening:
@@ -142,7 +160,7 @@ class OpenAIService:
         plan = self._plans.get(ordinal, HandshakePlan())
         point = f"openai/session{ordinal}/handshake/delay"
         delay = plan.delay_ms / 1000 if plan.delay_ms is not None else self.ports.choices.delay(point, 20, 150, 2500)
-        opening = Opening(ordinal, self._planned(plan, request), delay, plan)
+        opening = Opening(ordinal, self._planned(plan, request), delay, plan, self.client(request.headers))
         self.openings.append(opening)
         self.changed()
         return opening
@@ -172,10 +190,12 @@ class OpenAIService:
             catalogue=catalogue(),
             knobs=self.knobs,
             brain=self.brain,
-            client_party=self.client_party,
+            client_party=opening.client,
             party=self.party,
             on_change=self.changed,
         )
+        if decision.preset is not None:
+            preset(session, decision.preset)
         session.shape = opening.plan.shape
         session.refuse_updates = opening.plan.refuse_updates
         self.sessions.append(session)
@@ -189,31 +209,13 @@ class OpenAIService:
         self._requests += 1
         return f"openai/http#{self._requests}"
 
-    def http(self, method: str, path: str, headers: Mapping[str, str]) -> HttpAnswer:
-        """Answer a plain HTTP request. The names of `headers` are in lower case."""
-        try:
-            if method == "GET" and (path == "/v1/models" or path.startswith("/v1/models/")):
-                self.handshake.key(headers)
-                return HttpAnswer(200, self._models(path.removeprefix("/v1/models").removeprefix("/")))
-            if method == "GET" and path == "/v1/realtime":
-                raise VendorError("upgrade_required")
-            raise VendorError("unknown_url", method=method, path=path)
-        except VendorError as error:
-            return HttpAnswer(error.text.status, error.body())
+    def http(self, request: HttpRequest) -> HttpAnswer | Offered:
+        """Answer a plain HTTP request; an SDP offer that has been found good goes to `answer`."""
+        return self._endpoints.handle(request)
 
-    def _models(self, name: str) -> dict[str, Any]:
-        models = catalogue().offered(self.as_of)
-        if not name:
-            return {"object": "list", "data": [_listed(model) for model in models]}
-        for model in models:
-            if model.name == name:
-                return _listed(model)
-        raise VendorError("http_model_not_found", model=name)
-
-
-def _listed(model: Model) -> dict[str, Any]:
-    created = (model.released - date(1970, 1, 1)).days * 86400
-    return {"id": model.name, "object": "model", "created": created, "owned_by": "system"}
+    async def answer(self, offered: Offered) -> HttpAnswer:
+        """Let the answerer answer an offer."""
+        return await self._endpoints.answer(offered)
 
 
 def _planned_error(name: str, request: HandshakeRequest) -> VendorError:

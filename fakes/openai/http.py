@@ -1,0 +1,411 @@
+"""The plain HTTP endpoints of the service: models, client secrets, calls, and what browsers ask before they use them.
+
+Sans I/O: a request goes in, an answer comes out; only an SDP offer that has been found good has to wait for whoever
+answers offers.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fakes.openai import bodies
+from fakes.openai.access import Access, Credential
+from fakes.openai.calls import OVER, Call, Calls, CallState
+from fakes.openai.catalogue import Model, catalogue
+from fakes.openai.dialects import DIALECTS, Wire
+from fakes.openai.errors import VendorError, error_text, listed
+from fakes.openai.protocol import check
+from fakes.openai.secrets import BETA_SECONDS, ClientSecrets, Secret, effective, effective_translation
+
+if TYPE_CHECKING:
+    from fakes.openai.service import OpenAIService
+
+BETA_HEADER = "realtime=v1"
+SDP = bodies.SDP
+
+# Errors that say that a request breaks the vendor's schema, and not only that it cannot be granted.
+_MALFORMED = frozenset(
+    {
+        "decimal_above_max",
+        "decimal_below_min",
+        "integer_above_max",
+        "integer_below_min",
+        "invalid_modalities",
+        "invalid_offer",
+        "invalid_type",
+        "invalid_value",
+        "missing_required_parameter",
+        "offer_without_audio",
+        "string_above_max_length",
+        "turn_detection_not_supported",
+        "unknown_parameter",
+        "unparsable_body",
+        "unparsable_multipart",
+        "unsupported_content_type",
+    }
+)
+# Minting does not look at the account's credit; using the secret does.
+_NOT_AT_MINTING = frozenset({"insufficient_quota"})
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One plain HTTP request. The names of `headers` are in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """The answer to a plain HTTP request: a JSON body, or `text` of a `content_type`.
+
+    `invalid`: why the request breaks the vendor's schema, None when it does not.
+    """
+
+    status: int
+    body: dict[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
+    content_type: str = bodies.JSON
+    invalid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """An SDP offer that has been found good and waits for its answer. `headers` go with the answer."""
+
+    call: Call
+    offer: str
+    headers: Mapping[str, str]
+
+    @property
+    def gate(self) -> str:
+        """The point at which the answer may be held."""
+        return f"openai/call{self.call.ordinal}/answer"
+
+
+class HttpEndpoints:
+    """The HTTP endpoints of one service, on its day."""
+
+    def __init__(self, service: OpenAIService, access: Access, secrets: ClientSecrets) -> None:
+        self.calls = Calls(service.ports)
+        self._service = service
+        self._access = access
+        self._secrets = secrets
+        self._era = catalogue().era(service.as_of)
+        self._handlers: Mapping[str, Callable[[HttpRequest, str], HttpAnswer | Offered]] = {
+            "beta_call": lambda request, _: self._call(request, "beta"),
+            "call": lambda request, _: self._call(request, "ga"),
+            "beta_session": lambda request, _: self._beta_secret(request, "realtime"),
+            "beta_transcription_session": lambda request, _: self._beta_secret(request, "transcription"),
+            "client_secret": lambda request, _: self._client_secret(request),
+            "translation_client_secret": lambda request, _: self._translation_secret(request),
+            "accept": lambda request, call: self._act(request, call, "accept"),
+            "reject": lambda request, call: self._act(request, call, "reject"),
+            "refer": lambda request, call: self._act(request, call, "refer"),
+            "hangup": self._hang_up,
+        }
+
+    def handle(self, request: HttpRequest) -> HttpAnswer | Offered:
+        """Answer a request."""
+        headers = self._for_browsers(request)
+        try:
+            answer = self._route(request)
+        except VendorError as error:
+            return self._refused(error, error.body(), headers)
+        if not headers:
+            return answer
+        if isinstance(answer, Offered):
+            return Offered(answer.call, answer.offer, {**headers, **answer.headers})
+        return HttpAnswer(
+            answer.status,
+            answer.body,
+            {**headers, **answer.headers},
+            answer.text,
+            answer.content_type,
+            answer.invalid,
+        )
+
+    async def answer(self, offered: Offered) -> HttpAnswer:
+        """Let the answerer of the service answer an offer."""
+        call, answerer = offered.call, self._service.answerer
+        assert answerer is not None
+        try:
+            sdp = await answerer.answer(call, offered.offer)
+        except VendorError as error:
+            if call.state not in OVER:
+                call.move(CallState.ENDED)
+            return self._refused(error, _flat(error), offered.headers)
+        if call.state is CallState.OFFERED:
+            call.move(CallState.ACTIVE)
+        headers = dict(offered.headers)
+        if call.dialect == "ga":
+            headers["Location"] = f"/v1/realtime/calls/{call.id}"
+        return HttpAnswer(201, None, headers, sdp, SDP)
+
+    def _refused(self, error: VendorError, body: dict[str, Any], headers: Mapping[str, str]) -> HttpAnswer:
+        status = error.text.status
+        if error.name == "call_id_not_found":
+            status = int(self._service.knobs["openai.unknown_call_status"])
+        return HttpAnswer(status, body, headers, invalid=error.message if error.name in _MALFORMED else None)
+
+    # -- routing
+
+    def _for_browsers(self, request: HttpRequest) -> dict[str, str]:
+        if "origin" not in request.headers or not request.path.startswith("/v1/"):
+            return {}
+        headers = dict(_data()["cors"]["answer"])
+        if self._service.knobs["openai.cors_expose_location"]:
+            headers["Access-Control-Expose-Headers"] = "Location"
+        return headers
+
+    def _route(self, request: HttpRequest) -> HttpAnswer | Offered:
+        method, path = request.method, request.path
+        if method == "GET" and (path == "/v1/models" or path.startswith("/v1/models/")):
+            self._standard(request)
+            return HttpAnswer(200, self._models(path.removeprefix("/v1/models").removeprefix("/")))
+        if method == "GET" and path == "/v1/realtime":
+            raise VendorError("upgrade_required")
+        for pattern, name, since in _endpoints():
+            match = pattern.fullmatch(path)
+            if match is None or self._service.as_of < since:
+                continue
+            if method == "OPTIONS":
+                return HttpAnswer(204, None, _data()["cors"]["preflight"])
+            if method != "POST":
+                raise VendorError("invalid_method", method=method, path=path)
+            return self._handlers[name](request, match.groupdict().get("id", ""))
+        raise VendorError("unknown_url", method=method, path=path)
+
+    def _models(self, name: str) -> dict[str, Any]:
+        models = catalogue().offered(self._service.as_of)
+        if not name:
+            return {"object": "list", "data": [_listed(model) for model in models]}
+        for model in models:
+            if model.name == name:
+                return _listed(model)
+        raise VendorError("http_model_not_found", model=name)
+
+    def _standard(self, request: HttpRequest) -> Credential:
+        """The credential of a request that a client secret is not good for."""
+        credential = self._access.credential(request.headers)
+        if credential.secret is not None:
+            raise VendorError("secret_not_allowed")
+        return credential
+
+    def _not_beta(self, request: HttpRequest) -> None:
+        wanted = [value.strip() for value in request.headers.get("openai-beta", "").split(",")]
+        if self._era.beta_disabled and BETA_HEADER in wanted:
+            raise VendorError("beta_api_shape_disabled")
+
+    # -- client secrets
+
+    def _minting(self, request: HttpRequest) -> tuple[Credential, Wire]:
+        credential = self._standard(request)
+        self._not_beta(request)
+        refuse = credential.info.refuse
+        if refuse is not None and error_text(refuse).name not in _NOT_AT_MINTING:
+            raise VendorError(error_text(refuse).name, model="the model")
+        if request.body.strip():
+            bodies.wanted_type(request.headers, bodies.JSON)
+        return credential, bodies.json_object(request.body, empty=True)
+
+    def _client_secret(self, request: HttpRequest) -> HttpAnswer:
+        credential, body = self._minting(request)
+        bodies.fields(body, ("expires_after", "session"))
+        seconds = bodies.lifetime(body.get("expires_after"))
+        given = body.get("session", {"type": "realtime"})
+        dialect = "ga"
+        if self._service.knobs["openai.beta_shape_at_client_secrets"] == "mint" and _is_beta(given):
+            dialect = "beta"
+        kind = bodies.session(catalogue(), dialect, given)
+        secret = self._mint(credential, dialect, kind, given, seconds)
+        return HttpAnswer(200, self._minted(secret))
+
+    def _translation_secret(self, request: HttpRequest) -> HttpAnswer:
+        credential, body = self._minting(request)
+        bodies.fields(body, ("expires_after", "session"), ("session",))
+        seconds = bodies.lifetime(body.get("expires_after"))
+        bodies.translation(body["session"])
+        secret = self._mint(credential, "ga", "translation", body["session"], seconds)
+        return HttpAnswer(200, self._minted(secret))
+
+    def _beta_secret(self, request: HttpRequest, kind: str) -> HttpAnswer:
+        credential, body = self._minting(request)
+        if self._era.beta_disabled and self._service.knobs["openai.beta_minting"] == "era":
+            raise VendorError("beta_api_shape_disabled")
+        # What a client wishes for the life of its secret changes nothing: it is one minute.
+        given = {name: value for name, value in body.items() if name != "client_secret"}
+        bodies.session(catalogue(), "beta", given, kind=kind, under="")
+        if kind == "realtime" and not given.get("model"):
+            raise VendorError("missing_required_parameter", param="model")
+        secret = self._mint(credential, "beta", kind, given, BETA_SECONDS)
+        shown = {"value": secret.value, "expires_at": secret.expires_at}
+        return HttpAnswer(200, {**self._minted(secret)["session"], "client_secret": shown})
+
+    def _mint(self, credential: Credential, dialect: str, kind: str, given: Wire, seconds: int) -> Secret:
+        model: str | None = None
+        if kind != "transcription":
+            model = given.get("model") or str(self._service.knobs["openai.secret_default_model"]) or None
+        return self._secrets.mint(
+            credential.key,
+            credential.place,
+            credential.models,
+            dialect=dialect,
+            kind=kind,
+            model=model,
+            session=given,
+            seconds=seconds,
+        )
+
+    def _minted(self, secret: Secret) -> Wire:
+        session_id = self._secrets.session_id(secret)
+        if secret.kind == "translation":
+            session = effective_translation(secret, session_id)
+        else:
+            model = catalogue().models.get(secret.model or "")
+            session = effective(DIALECTS[secret.dialect], secret, model, self._service.knobs, session_id)
+        return {"value": secret.value, "expires_at": secret.expires_at, "session": session}
+
+    # -- calls
+
+    def _call(self, request: HttpRequest, dialect: str) -> HttpAnswer | Offered:
+        credential = self._access.credential(request.headers)
+        try:
+            if dialect == "beta" and self._era.beta_disabled:
+                raise VendorError("beta_api_shape_disabled")
+            self._not_beta(request)
+            call, offer = self._opened(request, credential, dialect)
+        except VendorError as error:
+            if error.name == "model_not_found":
+                error = VendorError("call_model_not_found", model=error.fields["model"])
+            return self._refused(error, _flat(error), {})
+        if self._service.answerer is None:
+            call.move(CallState.ENDED)
+            raise VendorError("webrtc_not_served")
+        return Offered(call, offer, {})
+
+    def _opened(self, request: HttpRequest, credential: Credential, dialect: str) -> tuple[Call, str]:
+        """The call that a request opens, and its offer. Raises `VendorError` for everything that stands against it."""
+        offer, given = self._offer(request, dialect)
+        secret = credential.secret
+        if credential.info.refuse is not None:
+            name = error_text(credential.info.refuse).name
+            raise VendorError(name, model=request.query.get("model", "the model"))
+        self._access.fits(credential, dialect)
+        offer_first = self._service.knobs["openai.calls_check_first"] == "offer"
+        if offer_first:
+            bodies.check_offer(offer)
+        kind = secret.kind if secret is not None else str(given.get("type", "realtime"))
+        if given.get("type", kind) != kind:
+            raise VendorError("invalid_value", param="session.type", got=given["type"], options=listed((kind,)))
+        model: Model | None = None
+        if kind == "transcription":
+            if request.query.get("model"):
+                raise VendorError("model_in_transcription_session")
+        else:
+            named = self._named(request, secret, given)
+            if named:
+                model = self._access.model(credential, named, dialect)
+        if not offer_first:
+            bodies.check_offer(offer)
+        if kind != "transcription" and model is None:
+            raise VendorError("missing_model")
+        update = {key: value for key, value in given.items() if key != "model"}
+        if secret is not None:
+            update = DIALECTS[dialect].merged(secret.defaults, update)
+        call = self.calls.open("webrtc", credential.place, dialect=dialect, kind=kind, model=model, session=update)
+        return call, offer
+
+    def _named(self, request: HttpRequest, secret: Secret | None, given: Wire) -> str | None:
+        bound = secret.model if secret is not None else None
+        return self._access.bound(self._access.bound(bound, given.get("model")), request.query.get("model"))
+
+    def _offer(self, request: HttpRequest, dialect: str) -> tuple[str, Wire]:
+        """The SDP offer of a request, and the session that goes with it in a multipart body."""
+        allowed = (SDP,) if dialect == "beta" else (SDP, bodies.MULTIPART)
+        if bodies.wanted_type(request.headers, *allowed) == SDP:
+            return request.body.decode(errors="replace"), {}
+        parts = bodies.multipart(request.body, request.headers["content-type"])
+        bodies.fields(parts, ("sdp", "session"), ("sdp",))
+        given: Wire = {}
+        if "session" in parts:
+            given = bodies.json_object(parts["session"])
+            bodies.session(catalogue(), "ga", given)
+        return parts["sdp"].decode(errors="replace"), given
+
+    def _act(self, request: HttpRequest, call_id: str, action: str) -> HttpAnswer:
+        call = self._known(request, call_id)
+        body = bodies.json_object(request.body, empty=action == "reject")
+        if action == "accept":
+            bodies.session(catalogue(), "ga", body, kind="realtime", under="")
+        elif action == "reject":
+            bodies.fields(body, ("status_code",))
+            bodies.within(body.get("status_code", 603), 300, 699, "status_code")
+        else:
+            bodies.fields(body, ("target_uri",), ("target_uri",))
+            bodies.typed(body["target_uri"], str, "string", "target_uri")
+        if action == "accept":
+            if not body.get("model"):
+                raise VendorError("missing_required_parameter", param="model")
+            call.model = self._access.model(self._standard(request), body["model"], "ga")
+        self.calls.act(call, action, body)
+        if action == "accept":
+            call.session = {key: value for key, value in body.items() if key != "model"}
+        return HttpAnswer(200)
+
+    def _hang_up(self, request: HttpRequest, call_id: str) -> HttpAnswer:
+        self._known(request, call_id).move(CallState.ENDED)
+        return HttpAnswer(200)
+
+    def _known(self, request: HttpRequest, call_id: str) -> Call:
+        credential = self._standard(request)
+        self._not_beta(request)
+        return self.calls.find(call_id, credential)
+
+
+def _flat(error: VendorError) -> dict[str, Any]:
+    """The body of a refused call, which has empty strings where the other endpoints have null (captures of both)."""
+    return {
+        "error": {
+            "message": error.message,
+            "type": error.text.type,
+            "code": error.code or "",
+            "param": error.param or "",
+        }
+    }
+
+
+def _is_beta(given: Any) -> bool:
+    if not isinstance(given, dict) or "type" in given:
+        return False
+    return check("beta", "client", {"type": "session.update", "session": given}) is None
+
+
+def _listed(model: Model) -> dict[str, Any]:
+    created = (model.released - date(1970, 1, 1)).days * 86400
+    return {"id": model.name, "object": "model", "created": created, "owned_by": "system"}
+
+
+@cache
+def _data() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("http.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _endpoints() -> tuple[tuple[re.Pattern[str], str, date], ...]:
+    return tuple(
+        (re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", entry["path"])), entry["handler"], entry["from"])
+        for entry in _data()["endpoints"]
+    )
