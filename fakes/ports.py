@@ -84,8 +84,8 @@ class Recorder(Protocol):
         """Write one message down and return its number, counting from 0.
 
         `source`, `target`: parties (`openai`, `twilio`, `gateway`, `caller`, `callee`, `browser`, `operator`).
-        `channel`: what it crossed (`openai.realtime`, `openai.http`, `twilio.rest`, `twilio.webhook`,
-        `twilio.stream`, `phone`).
+        `channel`: what it crossed (`openai.realtime`, `openai.datachannel`, `openai.http`, `openai.webhook`,
+        `openai.sip`, `twilio.rest`, `twilio.webhook`, `twilio.stream`, `phone`, `talk`, `talk.relay`).
         `kind`: for an event its `type` or `event`; for HTTP `request` and `response`; for a WebSocket also `upgrade`,
         `upgrade.accepted`, `upgrade.refused` and `close`.
         `body`: the text or the bytes as they crossed. `connection`: which connection, by ordinal (`openai#1`,

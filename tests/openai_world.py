@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-import heapq
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
+
+from manual_clock import ManualClock
 
 from fakes.audio import frames, silence
 from fakes.knobs import Knobs
@@ -25,48 +26,6 @@ BETA_DAY = date(2026, 1, 15)
 START = 1_795_132_800.0
 
 Event = dict[str, Any]
-
-
-class _Timer:
-    def __init__(self, callback: Callable[[], object]) -> None:
-        self.callback: Callable[[], object] | None = callback
-
-    def cancel(self) -> None:
-        self.callback = None
-
-
-class ManualClock:
-    """Time stands still until `advance`."""
-
-    def __init__(self) -> None:
-        self._now = 0.0
-        self._count = 0
-        self._timers: list[tuple[float, int, _Timer]] = []
-
-    def now(self) -> float:
-        return self._now
-
-    def wall(self) -> float:
-        return START + self._now
-
-    def call_at(self, when: float, callback: Callable[[], object]) -> _Timer:
-        timer = _Timer(callback)
-        self._count += 1
-        heapq.heappush(self._timers, (when, self._count, timer))
-        return timer
-
-    @property
-    def pending(self) -> int:
-        return sum(timer.callback is not None for _, _, timer in self._timers)
-
-    def advance(self, seconds: float) -> None:
-        until = self._now + seconds
-        while self._timers and self._timers[0][0] <= until:
-            when, _, timer = heapq.heappop(self._timers)
-            self._now = max(self._now, when)
-            if timer.callback is not None:
-                timer.callback()
-        self._now = until
 
 
 class NotedChoices(TypicalChoices):
@@ -149,7 +108,7 @@ class World:
     def __init__(
         self, as_of: date = GA_DAY, knobs: Mapping[str, Any] | None = None, brain: Brain | None = None
     ) -> None:
-        self.clock = ManualClock()
+        self.clock = ManualClock(START)
         self.recorder = ListRecorder()
         self.knobs = Knobs.load(KNOBS)
         for name, value in (knobs or {}).items():

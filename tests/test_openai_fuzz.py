@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai_world import BETA_DAY, GA_DAY, World
 
+from fakes.openai import McpServer, McpTool
 from fakes.openai.protocol.validation import schema_file
 
 TEXTS = ("a", "b", "", "alloy", "whisper-1", "gpt-realtime", base64.b64encode(b"\xff" * 8000).decode())
@@ -82,7 +83,10 @@ class Writer:
 @given(random=st.randoms(use_true_random=False))
 def test_every_answer_is_valid(dialect: str, random: Random) -> None:
     world = World(BETA_DAY if dialect == "beta" else GA_DAY)
-    query = {"intent": "transcription"} if random.random() < 0.1 else {"model": "gpt-realtime"}
+    model = "gpt-realtime-2" if dialect == "ga" and random.random() < 0.5 else "gpt-realtime"
+    query = {"intent": "transcription"} if random.random() < 0.1 else {"model": model}
+    for address in TEXTS:
+        world.service.mcp_servers[address] = McpServer((McpTool("a", "The weather"),), errors={"a": "b"})
     client = world.connect(dialect, query=query)
     client.wait(2)
     writer = Writer(dialect, random)
@@ -91,6 +95,9 @@ def test_every_answer_is_valid(dialect: str, random: Random) -> None:
         items = client.session.conversation.items
         if items and "item_id" in event and random.random() < 0.5:
             event["item_id"] = random.choice(items).id
+        asked = [item.id for item in items if item.type == "mcp_approval_request"]
+        if asked and "approval_request_id" in event.get("item", {}):
+            event["item"]["approval_request_id"] = random.choice(asked)
         client.session.receive_text(json.dumps(event))
         if random.random() < 0.3:
             client.wait(random.choice([0.1, 1, 5]))

@@ -132,7 +132,10 @@ def test_no_model() -> None:
     )
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", "gpt-live-1", "no-such-model", "gpt-realtime-translate", "gpt-audio-mini"])
+@pytest.mark.parametrize(
+    "model",
+    ["gpt-4o", "gpt-live-1", "gpt-live-2-mini", "no-such-model", "gpt-realtime-translate", "gpt-audio-mini"],
+)
 def test_a_model_that_is_not_for_realtime(model: str) -> None:
     code, message, close, reason = in_band(decide(query={"model": model}))
     assert (code, close, reason) == ("invalid_model", 4000, "invalid_request_error.invalid_model")

@@ -1,171 +1,19 @@
-"""Client secrets, calls and the other plain HTTP endpoints: who may mint what, and what that is good for."""
+"""Client secrets and the other plain HTTP endpoints: who may mint what, and what that is good for."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-import aiohttp
 import pytest
-from aiohttp import web
-from openai_world import BETA_DAY, GA_DAY, KEY, START, ListSink, ManualClock, NotedChoices
+from openai_vendor import ANSWER, CALLS, MINT, OFFER, REALTIME, TRANSCRIPTION, Answering, Vendor, listening
+from openai_world import BETA_DAY, KEY, START
 
-from fakes.knobs import Knobs
-from fakes.local import ListRecorder, LoopClock, OpenGates, TypicalChoices
-from fakes.openai import KNOBS, KeyInfo, OpenAIServer, OpenAIService, RealtimeSession
-from fakes.openai.calls import CALL_TRANSITIONS, Call, CallState
-from fakes.openai.errors import VendorError
-from fakes.openai.handshake import Accept, HandshakeRequest, RefuseInBand
-from fakes.openai.http import HttpAnswer, HttpRequest, Offered
+from fakes.openai import KeyInfo
+from fakes.openai.calls import CallState
+from fakes.openai.handshake import RefuseInBand
+from fakes.openai.http import BODY_LIMIT, HttpAnswer, Offered
 from fakes.openai.protocol import validate
-from fakes.openai.responses import IllegalTransitionError
-from fakes.openai.secrets import Place
-from fakes.ports import Ports
-
-OTHER = "sk-other-0123456789abcd"
-OFFER = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n"
-ANSWER = "v=0\r\no=- 3 4 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
-NO_AUDIO = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"
-MINT = "/v1/realtime/client_secrets"
-CALLS = "/v1/realtime/calls"
-REALTIME = {"type": "realtime", "model": "gpt-realtime"}
-TRANSCRIPTION = {
-    "type": "transcription",
-    "audio": {"input": {"transcription": {"model": "gpt-4o-transcribe"}, "format": {"type": "audio/pcmu"}}},
-}
-PUBLISHED = {
-    "error": {
-        "message": "The model `gpt-realtime` does not exist or you do not have access to it.",
-        "type": "invalid_request_error",
-        "code": "model_not_found",
-        "param": "",
-    }
-}
-
-
-@dataclass
-class Answering:
-    """An answerer that says the same to everybody."""
-
-    refuse: str | None = None
-    calls: list[Call] = field(default_factory=list)
-    moves: list[CallState] = field(default_factory=list)
-
-    async def answer(self, call: Call, offer: str) -> str:
-        self.calls.append(call)
-        call.on_move = lambda moved: self.moves.append(moved.state)
-        if self.refuse is not None:
-            raise VendorError(self.refuse)
-        return ANSWER
-
-
-class Vendor:
-    """A service without sockets. `keys` may be changed at any time."""
-
-    def __init__(
-        self, day: date = GA_DAY, *, answerer: Answering | None = None, key: KeyInfo | None = None, **knobs: Any
-    ) -> None:
-        settings = Knobs.load(KNOBS)
-        for name, value in knobs.items():
-            settings.set(f"openai.{name}", value)
-        self.clock = ManualClock()
-        ports = Ports(self.clock, NotedChoices(), ListRecorder(), OpenGates())
-        self.keys = {KEY: key or KeyInfo()}
-        self.service = OpenAIService(ports, as_of=day, keys=self.keys, knobs=settings, answerer=answerer)
-
-    def ask(
-        self,
-        path: str,
-        body: Any = None,
-        *,
-        key: str | None = KEY,
-        method: str = "POST",
-        query: Mapping[str, str] | None = None,
-        content_type: str = "application/json",
-        **headers: str,
-    ) -> HttpAnswer | Offered:
-        sent = {"content-type": content_type, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        if key is not None:
-            sent["authorization"] = f"Bearer {key}"
-        raw = body.encode() if isinstance(body, str) else b"" if body is None else json.dumps(body).encode()
-        return self.service.http(HttpRequest(method, path, sent, query or {}, raw))
-
-    def get(self, path: str, body: Any = None, **options: Any) -> dict[str, Any]:
-        """The body of a request that is granted."""
-        answer = self.ask(path, body, **options)
-        assert isinstance(answer, HttpAnswer)
-        assert (answer.status, answer.invalid) == (200, None), answer.body
-        return answer.body or {}
-
-    def mint(self, session: Any = REALTIME, **options: Any) -> str:
-        value = self.get(MINT, {"session": session}, **options)["value"]
-        assert isinstance(value, str)
-        return value
-
-    def refusal(self, path: str, body: Any = None, **options: Any) -> tuple[int, str | None, str | None, str]:
-        """Status, code, parameter and message of a request that is refused."""
-        answer = self.ask(path, body, **options)
-        assert isinstance(answer, HttpAnswer), answer
-        assert answer.body is not None, answer
-        error = answer.body["error"]
-        return answer.status, error["code"], error["param"], error["message"]
-
-    def offer(self, key: str, offer: str = OFFER, **options: Any) -> HttpAnswer | Offered:
-        return self.ask(CALLS, offer, key=key, content_type="application/sdp", **options)
-
-    def refused_call(self, key: str, offer: str = OFFER, **options: Any) -> tuple[int, dict[str, Any]]:
-        answer = self.offer(key, offer, **options)
-        assert isinstance(answer, HttpAnswer), answer
-        assert answer.body is not None
-        return answer.status, answer.body
-
-    def call(self, key: str, **options: Any) -> Call:
-        offered = self.offer(key, **options)
-        assert isinstance(offered, Offered), offered
-        return offered.call
-
-    def handshake(
-        self,
-        key: str,
-        query: Mapping[str, str] | None = None,
-        *,
-        subprotocols: tuple[str, ...] | None = None,
-        **headers: str,
-    ) -> Any:
-        if subprotocols is None:
-            headers["authorization"] = f"Bearer {key}"
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.service.open(HandshakeRequest("/v1/realtime", query or {}, sent, subprotocols or ()))
-
-    def connect(self, key: str, query: Mapping[str, str] | None = None, **options: Any) -> RealtimeSession:
-        """Open a session and wait for `session.created`."""
-        opening = self.handshake(key, query, **options)
-        assert isinstance(opening.decision, Accept), opening.decision
-        sink = ListSink()
-        session = self.service.accept(opening, opening.decision, sink)
-        sink.session = session
-        session.start()
-        self.clock.advance(5)
-        created = json.loads(sink.frames[0].body)
-        assert created["session"] == session.wire
-        assert sink.frames[0].invalid is None
-        return session
-
-    def rejected(self, key: str, query: Mapping[str, str] | None = None, **options: Any) -> tuple[str | None, int]:
-        decision = self.handshake(key, query, **options).decision
-        assert isinstance(decision, RefuseInBand), decision
-        return decision.error.code, decision.code
-
-
-def multipart(**parts: str) -> tuple[str, str]:
-    """A body and its content type."""
-    lines = [f'--b0\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n' for name, text in parts.items()]
-    return "".join(lines) + "--b0--\r\n", "multipart/form-data; boundary=b0"
-
 
 # -- minting
 
@@ -370,7 +218,13 @@ def test_a_transcription_secret_connects_without_a_model() -> None:
 
 
 def test_a_transcription_model_without_turn_detection() -> None:
-    session = {"type": "transcription", "audio": {"input": {"transcription": {"model": "gpt-realtime-whisper"}}}}
+    audio: dict[str, Any] = {"transcription": {"model": "gpt-realtime-whisper"}}
+    session: dict[str, Any] = {"type": "transcription", "audio": {"input": audio}}
+    minted = Vendor().ask(MINT, {"session": session})
+    assert isinstance(minted, HttpAnswer)
+    assert minted.body is not None
+    assert minted.body["session"]["audio"]["input"]["turn_detection"] is None
+    audio["turn_detection"] = {"type": "server_vad"}
     assert Vendor().refusal(MINT, {"session": session})[1:3] == (
         "invalid_value",
         "session.audio.input.turn_detection",
@@ -488,296 +342,6 @@ def test_a_translation_secret() -> None:
     assert Vendor(date(2026, 5, 5)).refusal(path, {"session": session})[0] == 404
 
 
-# -- calls
-
-
-async def test_an_offer_with_a_secret_is_answered() -> None:
-    answering = Answering()
-    vendor = Vendor(answerer=answering)
-    secret = vendor.mint({**REALTIME, "instructions": "Be brief."})
-    offered = vendor.offer(secret)
-    assert isinstance(offered, Offered)
-    assert offered.call.state is CallState.OFFERED
-    answer = await vendor.service.answer(offered)
-    assert (answer.status, answer.text, answer.content_type) == (201, ANSWER, "application/sdp")
-    assert answer.headers["Location"] == f"/v1/realtime/calls/{offered.call.id}"
-    call = answering.calls[0]
-    assert call.id.startswith("rtc_")
-    assert call.state is CallState.ACTIVE
-    assert call.model is not None
-    assert (call.model.name, call.kind, call.transport) == ("gpt-realtime", "realtime", "webrtc")
-    assert call.session == {"type": "realtime", "instructions": "Be brief."}
-    vendor.get(f"{CALLS}/{call.id}/hangup")
-    assert answering.moves == [CallState.ACTIVE, CallState.ENDED]
-    assert vendor.refusal(f"{CALLS}/{call.id}/hangup")[:2] == (404, "call_id_not_found")
-
-
-async def test_an_answerer_may_refuse() -> None:
-    vendor = Vendor(answerer=Answering(refuse="invalid_offer"))
-    offered = vendor.offer(vendor.mint())
-    assert isinstance(offered, Offered)
-    answer = await vendor.service.answer(offered)
-    assert answer.status == 400
-    assert answer.body is not None
-    assert answer.body["error"]["code"] == "invalid_offer"
-    assert offered.call.state is CallState.ENDED
-
-
-def test_an_offer_in_a_multipart_body() -> None:
-    vendor = Vendor(answerer=Answering())
-    session = {**REALTIME, "instructions": "Be brief."}
-    body, content_type = multipart(sdp=OFFER, session=json.dumps(session))
-    offered = vendor.ask(CALLS, body, content_type=content_type)
-    assert isinstance(offered, Offered)
-    assert offered.offer.splitlines() == OFFER.splitlines()
-    assert offered.call.session["instructions"] == "Be brief."
-    secret = vendor.mint({**REALTIME, "instructions": "At length.", "audio": {"output": {"voice": "cedar"}}})
-    offered = vendor.ask(CALLS, body, key=secret, content_type=content_type)
-    assert isinstance(offered, Offered)
-    assert offered.call.session["instructions"] == "Be brief."
-    assert offered.call.session["audio"]["output"]["voice"] == "cedar"
-
-
-@pytest.mark.parametrize(
-    ("parts", "code", "param"),
-    [
-        ({"session": json.dumps(REALTIME)}, "missing_required_parameter", "sdp"),
-        ({"sdp": OFFER, "model": "gpt-realtime"}, "unknown_parameter", "model"),
-        ({"sdp": OFFER, "session": "{"}, "", ""),
-        ({"sdp": OFFER, "session": '{"model":"gpt-realtime"}'}, "missing_required_parameter", "session.type"),
-        ({"sdp": OFFER, "session": json.dumps(TRANSCRIPTION)}, "invalid_value", "session.type"),
-    ],
-)
-def test_multipart_bodies_that_are_refused(parts: dict[str, str], code: str, param: str) -> None:
-    vendor = Vendor()
-    body, content_type = multipart(**parts)
-    key = vendor.mint() if parts.get("session") == json.dumps(TRANSCRIPTION) else KEY
-    assert vendor.refusal(CALLS, body, key=key, content_type=content_type)[:3] == (400, code, param)
-
-
-def test_bodies_that_are_neither_sdp_nor_multipart() -> None:
-    vendor = Vendor()
-    assert vendor.refusal(CALLS, "{}")[1] == "unsupported_content_type"
-    assert "multipart body" in vendor.refusal(CALLS, "x", content_type="multipart/form-data; boundary=b0")[3]
-    assert "multipart body" in vendor.refusal(CALLS, "x", content_type="multipart/form-data")[3]
-
-
-def test_offers_that_are_none() -> None:
-    vendor = Vendor()
-    secret = vendor.mint()
-    assert vendor.refused_call(secret, NO_AUDIO) == (
-        400,
-        {
-            "error": {
-                "message": "Offer did not have an audio media section.",
-                "type": "invalid_request_error",
-                "code": "invalid_offer",
-                "param": "",
-            }
-        },
-    )
-    for offer in ("", "fake", "v=0\r\nnonsense\r\n", json.dumps({"sdp": OFFER})):
-        status, body = vendor.refused_call(secret, offer)
-        assert (status, body["error"]["code"]) == (400, "invalid_offer")
-        assert "WHIP-compliant" in body["error"]["message"]
-    assert vendor.service.calls.all == []
-
-
-def test_the_model_of_a_call() -> None:
-    vendor = Vendor(answerer=Answering())
-    assert vendor.refused_call(KEY)[1]["error"]["code"] == "missing_model"
-    call = vendor.call(KEY, query={"model": "gpt-realtime-mini"})
-    assert call.model is not None
-    assert call.model.name == "gpt-realtime-mini"
-    status, body = vendor.refused_call(KEY, query={"model": "gpt-live-1"})
-    assert (status, body["error"]["code"], body["error"]["param"]) == (400, "invalid_model", "")
-    transcription = vendor.mint(TRANSCRIPTION)
-    assert vendor.call(transcription).kind == "transcription"
-    assert vendor.refused_call(transcription, query={"model": "gpt-realtime"})[1]["error"]["code"] == "invalid_model"
-
-
-def test_without_webrtc_the_fake_says_so() -> None:
-    vendor = Vendor()
-    status, code, _, message = vendor.refusal(CALLS, OFFER, key=vendor.mint(), content_type="application/sdp")
-    assert (status, code) == (501, "webrtc_not_served")
-    assert "without WebRTC" in message
-    assert [call.state for call in vendor.service.calls.all] == [CallState.ENDED]
-
-
-# -- the published 403, and its causes
-
-
-def test_cause_minted_in_another_project() -> None:
-    vendor = Vendor(key=KeyInfo(elsewhere={"proj_small": ("gpt-realtime-mini",)}))
-    secret = vendor.mint(openai_project="proj_small")
-    assert vendor.refused_call(secret) == (403, PUBLISHED)
-    assert vendor.rejected(secret) == ("model_not_found", 4004)
-    # The direct path, as the report has it: the model is listed, and the call gets as far as its fake offer.
-    assert vendor.get("/v1/models/gpt-realtime", method="GET")["id"] == "gpt-realtime"
-    status, body = vendor.refused_call(KEY, NO_AUDIO, query={"model": "gpt-realtime"})
-    assert (status, body["error"]["code"]) == (400, "invalid_offer")
-    healthy = Vendor(answerer=Answering(), key=KeyInfo(elsewhere={"proj_small": ("gpt-realtime-mini",)}))
-    healthy.call(healthy.mint())
-
-
-def test_cause_minted_in_another_organisation() -> None:
-    vendor = Vendor(key=KeyInfo(elsewhere={"org-small": ()}))
-    assert vendor.refused_call(vendor.mint(openai_organization="org-small")) == (403, PUBLISHED)
-
-
-def test_cause_minted_with_stale_permissions() -> None:
-    for reading, refused in (("minted", True), ("live", False)):
-        vendor = Vendor(secret_permissions=reading, answerer=Answering(), key=KeyInfo(models=("gpt-realtime-mini",)))
-        secret = vendor.mint()
-        vendor.keys[KEY] = KeyInfo()
-        if refused:
-            assert vendor.refused_call(secret) == (403, PUBLISHED)
-            vendor.call(vendor.mint())
-        else:
-            vendor.call(secret)
-
-
-def test_cause_minted_with_another_model() -> None:
-    vendor = Vendor()
-    secret = vendor.mint({**REALTIME, "model": "gpt-4o-realtime-preview"})
-    status, body = vendor.refused_call(secret)
-    assert (status, body["error"]["code"]) == (403, "model_not_found")
-    assert "`gpt-4o-realtime-preview`" in body["error"]["message"]
-
-
-def test_cause_minted_through_the_beta_endpoint() -> None:
-    vendor = Vendor(beta_minting="always", secret_of_other_dialect="model_not_found")
-    minted = vendor.get("/v1/realtime/sessions", {"model": "gpt-realtime"})
-    assert vendor.refused_call(minted["client_secret"]["value"]) == (403, PUBLISHED)
-
-
-def test_cause_minted_in_the_beta_shape() -> None:
-    vendor = Vendor(beta_shape_at_client_secrets="mint", secret_of_other_dialect="model_not_found")
-    assert vendor.refused_call(vendor.mint({"model": "gpt-realtime", "voice": "sage"})) == (403, PUBLISHED)
-    assert vendor.refusal(MINT, {"session": {"audio": {}}})[1] == "missing_required_parameter"
-
-
-def test_cause_a_request_that_contradicts_its_secret() -> None:
-    vendor = Vendor(answerer=Answering())
-    secret = vendor.mint({**REALTIME, "model": "gpt-realtime-mini"})
-    assert vendor.refused_call(secret, query={"model": "gpt-realtime"}) == (403, PUBLISHED)
-    body, content_type = multipart(sdp=OFFER, session=json.dumps(REALTIME))
-    answer = vendor.ask(CALLS, body, key=secret, content_type=content_type)
-    assert isinstance(answer, HttpAnswer)
-    assert (answer.status, answer.body) == (403, PUBLISHED)
-    vendor.call(secret)
-
-
-def test_cause_the_key_has_no_access() -> None:
-    vendor = Vendor(key=KeyInfo(models=("gpt-realtime-mini",)))
-    listing = vendor.get("/v1/models", method="GET")
-    assert "gpt-realtime" in [model["id"] for model in listing["data"]]
-    assert vendor.refused_call(KEY, query={"model": "gpt-realtime"}) == (403, PUBLISHED)
-    assert vendor.rejected(KEY, {"model": "gpt-realtime"}) == ("model_not_found", 4004)
-    assert vendor.connect(KEY, {"model": "gpt-realtime-mini"}).model == "gpt-realtime-mini"
-
-
-def test_a_fake_offer_may_hide_the_403() -> None:
-    for first, status in (("model", 403), ("offer", 400)):
-        vendor = Vendor(calls_check_first=first, key=KeyInfo(models=()))
-        assert vendor.refused_call(vendor.mint(), NO_AUDIO)[0] == status
-
-
-def test_projects_and_organisations_that_are_not_those_of_the_key() -> None:
-    vendor = Vendor(answerer=Answering(), key=KeyInfo(elsewhere={"proj_small": None}))
-    assert vendor.refusal(MINT, openai_project="proj_nope")[:2] == (401, "mismatched_project")
-    assert vendor.refusal(MINT, openai_organization="org-nope")[:2] == (401, "mismatched_organization")
-    secret = vendor.mint(openai_project="proj_small")
-    assert vendor.refused_call(secret, openai_project="proj_callproof")[0] == 401
-    assert vendor.refused_call(secret, openai_organization="org-nope")[0] == 401
-    vendor.call(secret, openai_project="proj_small")
-    offered = ("realtime", f"openai-insecure-api-key.{secret}", "openai-project.proj_callproof")
-    assert vendor.rejected("", subprotocols=offered) == ("mismatched_project", 3000)
-    assert vendor.connect("", subprotocols=(*offered[:2], "openai-project.proj_small")).kind == "realtime"
-
-
-# -- what is done to calls
-
-
-def test_a_sip_call_is_accepted_referred_and_hung_up() -> None:
-    vendor = Vendor()
-    moves: list[CallState] = []
-    call = vendor.service.calls.open("sip", Place("org-callproof", "proj_callproof"))
-    call.on_move = lambda moved: moves.append(moved.state)
-    path = f"{CALLS}/{call.id}"
-    assert vendor.refusal(f"{path}/refer", {"target_uri": "tel:+15550100"})[:2] == (400, "invalid_call_state")
-    vendor.get(f"{path}/accept", {**REALTIME, "instructions": "Be brief."})
-    assert call.model is not None
-    assert call.session == {"type": "realtime", "instructions": "Be brief."}
-    assert vendor.refusal(f"{path}/accept", REALTIME)[:2] == (400, "invalid_call_state")
-    vendor.get(f"{path}/refer", {"target_uri": "tel:+15550100"})
-    assert call.detail == {"target_uri": "tel:+15550100"}
-    vendor.get(f"{path}/hangup")
-    assert moves == [CallState.ACTIVE, CallState.REFERRED, CallState.ENDED]
-
-
-def test_a_sip_call_is_rejected() -> None:
-    vendor = Vendor()
-    call = vendor.service.calls.open("sip", Place("org-callproof", "proj_callproof"))
-    path = f"{CALLS}/{call.id}"
-    vendor.get(f"{path}/reject", {"status_code": 486})
-    assert (call.state, call.detail) == (CallState.REJECTED, {"status_code": 486})
-    assert vendor.refusal(f"{path}/reject")[:2] == (404, "call_id_not_found")
-
-
-@pytest.mark.parametrize(
-    ("action", "body", "code", "param"),
-    [
-        ("accept", {}, "missing_required_parameter", "type"),
-        ("accept", {"type": "transcription"}, "invalid_value", "type"),
-        ("accept", {**REALTIME, "voice": "x"}, "unknown_parameter", "voice"),
-        ("accept", {**REALTIME, "audio": {"output": {"voice": "x"}}}, "invalid_value", "audio.output.voice"),
-        ("accept", {"type": "realtime"}, "missing_required_parameter", "model"),
-        ("reject", {"status_code": "486"}, "invalid_type", "status_code"),
-        ("reject", {"status_code": 200}, "integer_below_min_value", "status_code"),
-        ("reject", {"code": 486}, "unknown_parameter", "code"),
-        ("refer", {}, "missing_required_parameter", "target_uri"),
-        ("refer", {"target_uri": 5}, "invalid_type", "target_uri"),
-        ("refer", {"target_uri": "tel:+1", "to": "x"}, "unknown_parameter", "to"),
-    ],
-)
-def test_actions_with_bodies_that_are_refused(action: str, body: Any, code: str, param: str) -> None:
-    vendor = Vendor()
-    call = vendor.service.calls.open("sip", Place("org-callproof", "proj_callproof"))
-    assert vendor.refusal(f"{CALLS}/{call.id}/{action}", body)[:3] == (400, code, param)
-    assert call.state is CallState.RINGING
-
-
-@pytest.mark.parametrize("action", ["accept", "reject", "refer", "hangup"])
-def test_calls_that_are_not_there(action: str) -> None:
-    vendor = Vendor()
-    path = f"{CALLS}/rtc_nobody/{action}"
-    assert vendor.refusal(path, REALTIME)[:2] == (404, "call_id_not_found")
-    assert vendor.refusal(path, REALTIME, key=vendor.mint())[0] == 403
-    assert vendor.refusal(path, REALTIME, key=None)[0] == 401
-    assert Vendor(unknown_call_status=400).refusal(path, REALTIME)[:2] == (400, "call_id_not_found")
-    vendor.keys[OTHER] = KeyInfo(project="proj_theirs")
-    call = vendor.service.calls.open("sip", Place("org-callproof", "proj_callproof"))
-    assert vendor.refusal(f"{CALLS}/{call.id}/{action}", REALTIME, key=OTHER)[0] == 404
-
-
-def test_a_webrtc_call_is_only_hung_up() -> None:
-    vendor = Vendor(answerer=Answering())
-    call = vendor.call(vendor.mint())
-    call.move(CallState.ACTIVE)
-    status, code, _, message = vendor.refusal(f"{CALLS}/{call.id}/refer", {"target_uri": "tel:+1"})
-    assert (status, code) == (400, "invalid_call_state")
-    assert message == "You cannot refer a WebRTC call that is active."
-
-
-def test_illegal_transitions_of_a_call_raise() -> None:
-    for before, allowed in CALL_TRANSITIONS.items():
-        for after in set(CallState) - allowed:
-            call = Call("rtc_1", 1, "sip", Place("o", "p"), state=before)
-            with pytest.raises(IllegalTransitionError, match="call 1"):
-                call.move(after)
-
-
 # -- URLs and browsers
 
 
@@ -786,16 +350,38 @@ def test_methods_and_urls() -> None:
     assert vendor.refusal(MINT, method="GET")[0] == 405
     assert vendor.refusal(f"{CALLS}/rtc_1/dance", {})[3] == "Invalid URL (POST /v1/realtime/calls/rtc_1/dance)"
     assert vendor.refusal("/v1/realtime/nope", {}, method="OPTIONS")[0] == 404
+    for path in ("/v1/realtime", "/v1/realtime/translations"):
+        assert vendor.refusal(path, method="GET")[0] == 426
+        assert vendor.refusal(path, method="HEAD")[0] == 426
+        assert vendor.refusal(path, method="PUT")[0] == 405
+    assert Vendor(date(2026, 5, 5)).refusal("/v1/realtime/translations", method="GET")[0] == 404
 
 
-@pytest.mark.parametrize("path", [MINT, CALLS, "/v1/realtime/sessions", f"{CALLS}/rtc_1/hangup"])
+BROWSER_PATHS = [MINT, CALLS, "/v1/realtime/sessions", f"{CALLS}/rtc_1/hangup", "/v1/models", "/v1/models/gpt-realtime"]
+
+
+@pytest.mark.parametrize("path", BROWSER_PATHS)
 def test_browsers_may_ask_first(path: str) -> None:
-    answer = Vendor().ask(path, key=None, method="OPTIONS", origin="https://gateway.example")
+    wanted = "authorization,content-type,x-openai-agents-sdk,x-stainless-os"
+    vendor = Vendor()
+    origin = {"origin": "https://gateway.example"}
+    answer = vendor.ask(path, key=None, method="OPTIONS", access_control_request_headers=wanted, **origin)
     assert isinstance(answer, HttpAnswer)
     assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (204, "*")
     assert "POST" in answer.headers["Access-Control-Allow-Methods"]
-    for header in ("authorization", "content-type", "x-openai-agents-sdk"):
-        assert header in answer.headers["Access-Control-Allow-Headers"]
+    assert answer.headers["Access-Control-Allow-Headers"] == wanted
+    plain = vendor.ask(path, key=None, method="OPTIONS", **origin)
+    assert isinstance(plain, HttpAnswer)
+    assert "Access-Control-Allow-Headers" not in plain.headers
+
+
+@pytest.mark.parametrize("path", [*BROWSER_PATHS, "/v1/realtime", "/v1/realtime/nope", "/v1/nope"])
+def test_browsers_may_read_every_refusal(path: str) -> None:
+    for method in ("GET", "POST", "DELETE"):
+        answer = Vendor().ask(path, {}, key=None, method=method, origin="https://gateway.example")
+        assert isinstance(answer, HttpAnswer)
+        assert answer.status >= 400
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
 async def test_answers_to_browsers_may_be_read() -> None:
@@ -808,34 +394,67 @@ async def test_answers_to_browsers_may_be_read() -> None:
     assert isinstance(offered, Offered)
     headers = (await vendor.service.answer(offered)).headers
     assert headers["Access-Control-Allow-Origin"] == "*"
-    assert headers["Access-Control-Expose-Headers"] == "Location"
+    assert headers["Access-Control-Expose-Headers"] == "X-Request-ID, Location"
     server = vendor.offer("ek_wrong")
     assert isinstance(server, HttpAnswer)
-    assert server.headers == {}
+    assert not [name for name in server.headers if name.startswith("Access-Control")]
     hidden = Vendor(cors_expose_location=False).offer("ek_wrong", origin="https://gateway.example")
     assert isinstance(hidden, HttpAnswer)
-    assert "Access-Control-Expose-Headers" not in hidden.headers
+    assert hidden.headers["Access-Control-Expose-Headers"] == "X-Request-ID"
+
+
+# -- what every answer carries
+
+
+def test_every_answer_has_an_id_of_its_own() -> None:
+    vendor = Vendor()
+    answers = [vendor.ask("/v1/models", method="GET"), vendor.ask(MINT, {}), vendor.ask("/v1/nope", {}, key=None)]
+    ids = [answer.headers["X-Request-Id"] for answer in answers]
+    assert len(set(ids)) == 3
+    assert all(name.startswith("req_") for name in ids)
+    assert {answer.headers["OpenAI-Version"] for answer in answers} == {"2020-10-01"}
+    assert [answer.headers.get("OpenAI-Organization") for answer in answers] == ["org-callproof", "org-callproof", None]
+    elsewhere = Vendor(key=KeyInfo(elsewhere={"org-other": None}))
+    assert elsewhere.ask(MINT, {}, openai_organization="org-other").headers["OpenAI-Organization"] == "org-other"
+
+
+async def test_how_long_an_answer_took() -> None:
+    vendor = Vendor(answerer=Answering())
+    offered = vendor.offer(vendor.mint())
+    assert isinstance(offered, Offered)
+    vendor.clock.advance(0.25)
+    assert (await vendor.service.answer(offered)).headers["OpenAI-Processing-Ms"] == "250"
+    assert vendor.ask(MINT, {}).headers["OpenAI-Processing-Ms"] == "0"
+
+
+# -- models
+
+
+def test_one_model() -> None:
+    vendor = Vendor()
+    assert vendor.get("/v1/models/gpt-realtime-2", method="GET")["id"] == "gpt-realtime-2"
+    for name in ("gpt-4o-realtime-preview", "no-such-model", "gpt-realtime/2", "ft:gpt-4o:mine"):
+        status, code, param, message = vendor.refusal(f"/v1/models/{name}", method="GET")
+        assert (status, code, param) == (404, "model_not_found", "model")
+        assert message == f"The model '{name}' does not exist"
+    assert vendor.refusal("/v1/models/", method="GET")[0] == 404
+    assert vendor.refusal("/v1/models", {}, method="POST")[0] == 405
+    assert vendor.refusal("/v1/models/gpt-realtime", method="DELETE")[0] == 405
+    assert vendor.refusal("/v1/models", method="GET", key=vendor.mint())[:2] == (403, "insufficient_permissions")
+    assert vendor.refusal("/v1/models", method="GET", key="sk-wrong-0123456789")[:2] == (401, "invalid_api_key")
+    assert vendor.ask("/v1/models/gpt-realtime-2", method="HEAD").headers["OpenAI-Version"]
+
+
+def test_a_key_sees_models_that_it_may_not_use() -> None:
+    vendor = Vendor(key=KeyInfo(models=("gpt-realtime",)))
+    seen = [model["id"] for model in vendor.get("/v1/models", method="GET")["data"]]
+    assert "gpt-realtime-2" in seen
+    assert vendor.get("/v1/models/gpt-realtime-2", method="GET")["id"] == "gpt-realtime-2"
+    assert vendor.rejected(KEY, {"model": "gpt-realtime-2"}) == ("model_not_found", 4004)
+    assert vendor.connect(KEY, {"model": "gpt-realtime"}).model == "gpt-realtime"
 
 
 # -- over sockets
-
-
-@asynccontextmanager
-async def listening(
-    **options: Any,
-) -> AsyncIterator[tuple[OpenAIService, ListRecorder, aiohttp.ClientSession]]:
-    recorder = ListRecorder()
-    ports = Ports(LoopClock(), TypicalChoices(), recorder, OpenGates())
-    service = OpenAIService(ports, as_of=GA_DAY, keys={KEY: KeyInfo()}, **options)
-    server = OpenAIServer(service)
-    runner = web.AppRunner(server.app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    async with aiohttp.ClientSession(f"http://{host}:{port}") as http:
-        yield service, recorder, http
-    await server.close()
-    await runner.cleanup()
 
 
 async def test_a_browser_and_its_server_on_the_wire() -> None:
@@ -900,10 +519,19 @@ async def test_everybody_is_the_gateway_when_there_are_no_browsers() -> None:
         assert [m.source for m in recorder.messages] == ["gateway", "openai"]
 
 
-async def test_calls_end_with_the_server() -> None:
-    answering = Answering()
-    async with listening(answerer=answering) as (_, _, http):
-        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/sdp"}
-        async with http.post(f"{CALLS}?model=gpt-realtime", headers=headers, data=OFFER) as answer:
-            assert answer.status == 201
-    assert answering.moves == [CallState.ACTIVE, CallState.ENDED]
+async def test_bodies_that_are_too_large() -> None:
+    async with listening() as (_, recorder, http):
+        headers = {"Authorization": f"Bearer {KEY}", "Origin": "https://gateway.example"}
+        async with http.post(MINT, headers=headers, data=b"x" * (BODY_LIMIT + 1)) as answer:
+            assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (413, "*")
+            assert (await answer.json())["error"]["code"] == "request_too_large"
+        assert recorder.messages[0].invalid is not None
+        assert recorder.messages[0].body == b""
+
+
+async def test_an_answer_to_head_has_no_body() -> None:
+    async with listening() as (_, _, http):
+        async with http.head("/v1/models", headers={"Authorization": f"Bearer {KEY}"}) as answer:
+            assert (answer.status, await answer.read()) == (200, b"")
+        async with http.head("/v1/models") as answer:
+            assert answer.status == 401

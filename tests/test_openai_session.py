@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import pytest
-from openai_world import BETA_DAY, GA_DAY, START, Client, Event, World, audio_of, manual, merge, phone, types, user_text
+from openai_world import BETA_DAY, GA_DAY, START, Client, Event, World, manual, merge, phone, typed, types
 
-from fakes.audio import phrase, speak
 from fakes.openai.errors import VendorError
 
 DIALECTS = ("beta", "ga")
@@ -95,21 +93,6 @@ def test_a_transcription_session() -> None:
     }
     client.send("response.create")
     assert client.error()["param"] == "type"
-
-
-def test_turn_detection_of_a_transcription_model_that_has_none() -> None:
-    client = World().connect(query={"intent": "transcription"})
-    client.wait(1)
-    transcription = {"transcription": {"model": "gpt-realtime-whisper"}}
-    client.send("session.update", session={"type": "transcription", "audio": {"input": transcription}})
-    error = client.error()
-    assert (error["code"], error["param"]) == ("invalid_value", "session.audio.input.turn_detection")
-    assert error["message"] == "Turn detection is not supported for this transcription model."
-    client.send(
-        "session.update",
-        session={"type": "transcription", "audio": {"input": {**transcription, "turn_detection": None}}},
-    )
-    assert types(client.events()) == ["session.updated"]
 
 
 def test_what_comes_before_session_created_is_answered_after_it() -> None:
@@ -373,222 +356,7 @@ def test_audio_that_is_no_base64() -> None:
     assert (error["code"], error["param"], error["event_id"]) == ("invalid_value", "audio", "a1")
 
 
-# -- items
-
-
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_items_go_where_they_are_put(dialect: str) -> None:
-    client = opened(dialect)
-    added = "conversation.item.added" if dialect == "ga" else "conversation.item.created"
-    for item_id, previous, expected in (
-        ("a", None, None),
-        ("b", None, "a"),
-        ("c", "a", "a"),
-        ("d", "root", None),
-    ):
-        place = {} if previous is None else {"previous_item_id": previous}
-        client.send("conversation.item.create", item={"id": item_id, **user_text("x")}, **place)
-        events = client.events()
-        assert types(events) == [added, "conversation.item.done"][: 2 if dialect == "ga" else 1]
-        assert events[0]["previous_item_id"] == expected
-        assert events[0]["item"]["id"] == item_id
-        assert events[0]["item"]["status"] == "completed"
-    assert [item.id for item in client.session.conversation] == ["d", "a", "c", "b"]
-
-
-@pytest.mark.parametrize(
-    ("event", "code", "param"),
-    [
-        ({"type": "conversation.item.delete", "item_id": "x"}, "item_delete_invalid_item_id", "item_id"),
-        ({"type": "conversation.item.retrieve", "item_id": "x"}, "item_retrieve_invalid_item_id", "item_id"),
-        (
-            {"type": "conversation.item.truncate", "item_id": "x", "content_index": 0, "audio_end_ms": 0},
-            "item_truncate_invalid_item_id",
-            "item_id",
-        ),
-        (
-            {"type": "conversation.item.create", "previous_item_id": "x", "item": user_text("hi")},
-            "invalid_previous_item_id",
-            "previous_item_id",
-        ),
-        (
-            {
-                "type": "conversation.item.create",
-                "item": {"type": "function_call_output", "call_id": "call_x", "output": "{}"},
-            },
-            "invalid_tool_call_id",
-            "item.call_id",
-        ),
-    ],
-)
-def test_items_that_are_not_there(event: dict[str, Any], code: str, param: str) -> None:
-    client = opened("ga")
-    kind = event.pop("type")
-    client.send(kind, event_id="e2", **event)
-    error = client.error()
-    assert (error["code"], error["param"], error["event_id"]) == (code, param, "e2")
-
-
-def test_one_code_for_all_items_that_are_not_there_when_the_knob_says_so() -> None:
-    client = World(knobs={"openai.item_not_found_code": "item_not_found"}).open()
-    client.send("conversation.item.delete", item_id="x")
-    assert client.error()["code"] == "item_not_found"
-
-
-def test_an_id_is_taken_once() -> None:
-    client = opened("ga")
-    client.send("conversation.item.create", item={"id": "a", **user_text("x")})
-    client.events()
-    client.send("conversation.item.create", item={"id": "a", **user_text("x")})
-    assert client.error()["param"] == "item.id"
-
-
-def test_an_assistant_message_wants_its_text() -> None:
-    client = opened("ga")
-    item = {"type": "message", "role": "assistant", "content": [{"type": "output_audio"}]}
-    client.send("conversation.item.create", item=item)
-    error = client.error()
-    assert (error["code"], error["param"]) == ("missing_required_parameter", "item.content[0].text")
-    assert error["message"] == "Missing required parameter: 'item.content[0].text'."
-
-
-def test_delete_and_retrieve() -> None:
-    client = opened("ga", **manual("ga"))
-    client.append(b"\xff" * 1600)
-    client.send("input_audio_buffer.commit")
-    item_id = client.events()[0]["item_id"]
-    client.send("conversation.item.retrieve", item_id=item_id)
-    (retrieved,) = client.events()
-    assert base64.b64decode(retrieved["item"]["content"][0]["audio"]) == b"\xff" * 1600
-    client.send("conversation.item.delete", item_id=item_id)
-    (deleted,) = client.events()
-    assert (deleted["type"], deleted["item_id"]) == ("conversation.item.deleted", item_id)
-    client.send("conversation.item.retrieve", item_id=item_id)
-    assert client.error()["code"] == "item_retrieve_invalid_item_id"
-
-
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_truncate_within_the_audio_and_beyond_it(dialect: str) -> None:
-    client = opened(dialect)
-    client.send("response.create")
-    events = client.wait()
-    item_id = next(event["item"]["id"] for event in events if event["type"] == "response.output_item.done")
-    length = len(audio_of(events)) // 8
-    client.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=length + 1)
-    error = client.error()
-    assert error["message"] == f"Audio content of {length}ms is already shorter than {length + 1}ms"
-    assert error["code"] == "invalid_value"
-    client.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=1000)
-    (truncated,) = client.events()
-    assert (truncated["type"], truncated["audio_end_ms"]) == ("conversation.item.truncated", 1000)
-    client.send("conversation.item.retrieve", item_id=item_id)
-    assert client.events()[0]["item"]["content"][0]["transcript"] == ""
-    client.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=2000)
-    assert client.error()["message"] == "Audio content of 1000ms is already shorter than 2000ms"
-
-
-def test_only_the_audio_of_the_assistant_can_be_truncated() -> None:
-    client = opened("ga")
-    client.send("conversation.item.create", item={"id": "a", **user_text("x")})
-    client.events()
-    client.send("conversation.item.truncate", item_id="a", content_index=0, audio_end_ms=0)
-    assert client.error()["code"] == "invalid_value"
-
-
-# -- responses
-
-
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_one_response_at_a_time(dialect: str) -> None:
-    client = opened(dialect)
-    client.send("response.create")
-    client.send("response.create", event_id="second")
-    created, failed = client.events()
-    response_id = created["response"]["id"]
-    assert failed["error"] == {
-        "type": "invalid_request_error",
-        "code": "conversation_already_has_active_response",
-        "message": f"Conversation already has an active response in progress: {response_id}. Wait until the response "
-        "is finished before creating a new one.",
-        "param": None,
-        "event_id": "second",
-    }
-    assert types(client.wait()).count("response.done") == 1
-    client.send("response.create")
-    assert types(client.events()) == ["response.created"]
-
-
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_cancelling_nothing(dialect: str) -> None:
-    client = opened(dialect)
-    client.send("response.cancel", event_id="late")
-    error = client.error()
-    assert (error["code"], error["param"], error["event_id"]) == ("response_cancel_not_active", None, "late")
-    assert error["message"] == "Cancellation failed: no active response found"
-    client.send("response.create")
-    client.send("response.cancel", response_id="resp_other")
-    assert types(client.events()) == ["response.created", "error"]
-
-
-def test_a_response_beside_the_conversation() -> None:
-    client = opened("ga")
-    client.send("response.create")
-    client.send(
-        "response.create",
-        response={"conversation": "none", "metadata": {"topic": "x"}, "output_modalities": ["text"], "input": []},
-    )
-    events = client.wait()
-    created = [event["response"] for event in events if event["type"] == "response.created"]
-    assert created[1]["conversation_id"] is None
-    assert created[1]["metadata"] == {"topic": "x"}
-    aside = next(
-        e["item"]["id"]
-        for e in events
-        if e["type"] == "response.output_item.added" and e["response_id"] == created[1]["id"]
-    )
-    assert client.session.conversation.find(aside) is None
-    added = [event["item"]["id"] for event in events if event["type"] == "conversation.item.added"]
-    assert aside not in added
-
-
-def test_input_by_reference() -> None:
-    client = opened("ga", output_modalities=["text"])
-    client.send("conversation.item.create", item={"id": "q", **user_text("Can you tell me what time it is, please?")})
-    client.send("conversation.item.create", item={"id": "r", **user_text("Thank you very much, goodbye.")})
-    client.events()
-    reference = {"type": "item_reference", "id": "q"}
-    client.send("response.create", response={"conversation": "none", "input": [reference]})
-    text = next(event["text"] for event in client.wait() if event["type"] == "response.output_text.done")
-    assert text == "It is exactly twelve o'clock noon."
-    client.send("response.create", response={"input": [{"type": "item_reference", "id": "nope"}]})
-    assert client.error()["param"] == "item_id"
-
-
-def test_the_length_of_a_response_is_limited() -> None:
-    client = opened("ga")
-    client.send("response.create", response={"max_output_tokens": 20})
-    events = client.wait()
-    done = next(event["response"] for event in events if event["type"] == "response.done")
-    assert done["status"] == "incomplete"
-    assert done["status_details"] == {"type": "incomplete", "reason": "max_output_tokens"}
-    assert done["output"][0]["status"] == "incomplete"
-    assert len(audio_of(events)) == 20 * 50 * 8
-
-
 # -- controls
-
-
-def test_a_response_that_fails() -> None:
-    client = opened("ga")
-    client.session.fail_response("rate_limit_exceeded")
-    client.send("response.create")
-    events = client.wait()
-    assert types(events) == ["response.created", "response.done", "rate_limits.updated"]
-    response = events[1]["response"]
-    assert (response["status"], response["output"]) == ("failed", [])
-    assert response["status_details"]["error"]["code"] == "rate_limit_exceeded"
-    client.send("response.create")
-    assert "response.output_item.added" in types(client.wait())
 
 
 def test_an_error_out_of_the_blue_and_raw_frames() -> None:
@@ -645,38 +413,6 @@ def test_the_settings_of_a_phone_are_the_same_in_both_dialects() -> None:
     }
 
 
-def test_items_of_every_kind() -> None:
-    client = opened("ga")
-    items: list[Event] = [
-        {"type": "message", "role": "system", "content": [{"type": "input_text", "text": "Be kind."}]},
-        {
-            "type": "message",
-            "role": "user",
-            "content": [{"type": "input_image", "image_url": "data:image/png;base64,AA==", "detail": "low"}],
-        },
-        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello."}]},
-        {"type": "function_call", "name": "f", "call_id": "call_1", "arguments": "{}"},
-        {"type": "function_call_output", "call_id": "call_1", "output": "{}"},
-        {"id": "mcpr_1", "type": "mcp_approval_response", "approval_request_id": "mcpa_1", "approve": True},
-        {
-            "type": "message",
-            "role": "user",
-            "content": [{"type": "input_audio", "audio": base64.b64encode(speak("what_time")).decode()}],
-        },
-    ]
-    for item in items:
-        client.send("conversation.item.create", item=item)
-        added, done = client.events()
-        assert added["item"] == done["item"]
-        shown = {key: value for key, value in added["item"].items() if key in item}
-        if item is not items[-1]:
-            assert shown == item
-    client.send("response.create")
-    transcript = [e["transcript"] for e in client.wait() if e["type"] == "response.output_audio_transcript.done"]
-    assert transcript == [phrase("its_noon").text]
-    assert all(message.invalid is None for message in client.recorder.messages)
-
-
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -699,3 +435,139 @@ def test_a_voice_of_ones_own() -> None:
     client = opened("ga", audio={"output": {"voice": {"id": "voice_1"}}})
     client.send("response.create")
     assert client.events()[0]["response"]["audio"]["output"]["voice"] == "voice_1"
+
+
+# -- limits
+
+
+@pytest.mark.parametrize(("dialect", "minutes"), [("ga", 60), ("beta", 30)])
+def test_a_session_lasts_so_long(dialect: str, minutes: int) -> None:
+    client = World(BETA_DAY if dialect == "beta" else GA_DAY).connect(dialect)
+    assert client.wait(60 * minutes - 1)[-1]["type"] in ("session.created", "conversation.created")
+    (expired,) = client.wait(2)
+    message = f"Your session hit the maximum duration of {minutes} minutes."
+    assert (expired["error"]["code"], expired["error"]["message"]) == ("session_expired", message)
+    close = client.sink.frames[-1]
+    assert (close.kind, close.code, close.reason) == ("close", 1001, message)
+    client.send("session.update", session={})
+    assert client.events() == []
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_an_append_may_have_15_mib(dialect: str) -> None:
+    client = opened(dialect, **manual(dialect))
+    client.send("input_audio_buffer.append", audio="A" * (15 * 1024 * 1024))
+    assert client.events() == []
+    client.send("input_audio_buffer.append", event_id="big", audio="A" * (15 * 1024 * 1024 + 4))
+    error = client.error()
+    assert (error["code"], error["param"], error["event_id"]) == ("invalid_value", "audio", "big")
+    assert client.session.closed is None
+    client.send("input_audio_buffer.commit")
+    assert types(client.events())[0] == "input_audio_buffer.committed"
+
+
+def test_an_append_that_is_too_large_may_end_the_connection() -> None:
+    client = World(knobs={"openai.append_too_large": "close"}).open()
+    client.send("input_audio_buffer.append", audio="A" * (15 * 1024 * 1024 + 4))
+    close = client.sink.frames[-1]
+    assert (close.kind, close.code) == ("close", 1009)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("kind", ["response.cancel", "input_audio_buffer.clear", "input_audio_buffer.append"])
+def test_an_event_id_may_have_512_characters(dialect: str, kind: str) -> None:
+    client = opened(dialect)
+    fields = {"audio": ""} if kind.endswith("append") else {}
+    client.send(kind, event_id="x" * 513, **fields)
+    error = client.error()
+    assert (error["code"], error["param"]) == ("string_above_max_length", "event_id")
+    client.send(kind, event_id="x" * 512, **fields)
+    assert "string_above_max_length" not in [event.get("error", {}).get("code") for event in client.events()]
+
+
+# -- fields of a session
+
+
+@pytest.mark.parametrize(
+    ("dialect", "session"),
+    [
+        ("ga", {"type": "realtime", "prompt": {"id": "pmpt_1", "version": "2", "variables": {"city": "Berlin"}}}),
+        ("ga", {"type": "realtime", "tracing": {"workflow_name": "calls", "group_id": "g", "metadata": {"a": "b"}}}),
+        ("ga", {"type": "realtime", "truncation": "disabled"}),
+        ("ga", {"type": "realtime", "max_output_tokens": 4096}),
+        ("ga", {"type": "realtime", "model": "gpt-realtime"}),
+        ("ga", {"type": "realtime", "include": ["item.input_audio_transcription.logprobs"]}),
+        ("ga", {"type": "realtime", "audio": {"input": {"noise_reduction": {"type": "near_field"}}}}),
+        ("ga", {"type": "realtime", "audio": {"output": {"voice": "cedar", "speed": 0.25}}}),
+        ("beta", {"temperature": 1.2, "max_response_output_tokens": 1, "speed": 1.5}),
+        ("beta", {"input_audio_noise_reduction": {"type": "far_field"}, "tracing": "auto"}),
+    ],
+)
+def test_what_is_set_is_shown(dialect: str, session: Event) -> None:
+    client = opened(dialect)
+    before = client.session.wire
+    client.send("session.update", session=session)
+    (updated,) = client.events()
+    assert updated["session"] == merge(before, session)
+    assert client.recorder.messages[-1].invalid is None
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_is_empty_or_null_clears(dialect: str) -> None:
+    tool = {"type": "function", "name": "f"}
+    client = opened(
+        dialect, instructions="Be brief.", tools=[tool], include=["item.input_audio_transcription.logprobs"]
+    )
+    client.send("session.update", session={**typed(dialect), "instructions": "", "tools": [], "include": None})
+    (updated,) = client.events()
+    assert [updated["session"][field] for field in ("instructions", "tools", "include")] == ["", [], None]
+    client.send("session.update", session=merge(typed(dialect), manual(dialect)))
+    assert client.session.settings.turn_detection is None
+    client.send("session.update", session=typed(dialect))
+    assert types(client.events()) == ["session.updated"] * 2
+    assert client.session.settings.turn_detection is None
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("field", ["id", "object", "expires_at", "client_secret"])
+def test_what_only_the_server_says(dialect: str, field: str) -> None:
+    client = opened(dialect)
+    client.send("session.update", session={**typed(dialect), field: "x"})
+    error = client.error()
+    assert (error["code"], error["param"]) == ("unknown_parameter", f"session.{field}")
+
+
+@pytest.mark.parametrize(
+    ("dialect", "session", "code", "param"),
+    [
+        ("ga", {"max_output_tokens": 0}, "integer_below_min_value", "session.max_output_tokens"),
+        ("ga", {"max_output_tokens": "lots"}, "invalid_value", "session.max_output_tokens"),
+        ("ga", {"tracing": "always"}, "invalid_value", "session.tracing"),
+        ("ga", {"tools": [{"type": "function"}]}, "missing_required_parameter", "session.tools[0].name"),
+        ("ga", {"tools": [{"type": "robot", "name": "f"}]}, "invalid_value", "session.tools[0].type"),
+        ("ga", {"tool_choice": "maybe"}, "invalid_value", "session.tool_choice"),
+        (
+            "ga",
+            {"audio": {"input": {"format": {"type": "audio/mp3"}}}},
+            "invalid_value",
+            "session.audio.input.format.type",
+        ),
+        (
+            "ga",
+            {"audio": {"output": {"format": {"type": "audio/pcm", "rate": 16000}}}},
+            "invalid_value",
+            "session.audio.output.format.rate",
+        ),
+        ("ga", {"prompt": {"version": "1"}}, "missing_required_parameter", "session.prompt.id"),
+        ("beta", {"input_audio_format": "pcm8"}, "invalid_value", "session.input_audio_format"),
+        ("beta", {"temperature": 1.3}, "decimal_above_max_value", "session.temperature"),
+        ("beta", {"tool_choice": "f"}, "invalid_value", "session.tool_choice"),
+    ],
+)
+def test_what_cannot_be_set(dialect: str, session: Event, code: str, param: str) -> None:
+    client = opened(dialect)
+    before = dict(client.session.wire)
+    client.send("session.update", session={**typed(dialect), **session})
+    error = client.error()
+    assert (error["code"], error["param"]) == (code, param)
+    assert client.session.wire == before

@@ -158,7 +158,7 @@ def test_whisper_writes_in_one_piece() -> None:
     prefix = "conversation.item.input_audio_transcription"
     events = [event for event in client.wait() if event["type"].startswith(prefix)]
     assert types(events) == [f"{prefix}.delta", f"{prefix}.completed"]
-    assert events[1]["usage"] == {"type": "duration", "seconds": 1}
+    assert events[1]["usage"] == {"type": "duration", "seconds": 1.4}
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

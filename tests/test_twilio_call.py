@@ -243,7 +243,7 @@ def test_close_leaves_no_timer() -> None:
     world.streaming()
     world.create(StatusCallback=STATUS)
     world.twilio.close()
-    assert world.clock.waiting == 0
+    assert world.clock.pending == 0
 
 
 def test_same_choices_same_ids() -> None:

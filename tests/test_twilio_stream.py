@@ -171,7 +171,7 @@ def test_without_silence() -> None:
     _, stream = world.streaming()
     world.run(3)
     assert world.events("media") == []
-    assert world.clock.waiting == 0
+    assert world.clock.pending == 0
     world.caller.start_saying("yes")
     world.plays(stream, audio.speak("its_noon"))
     world.marks(stream, "end")
@@ -179,7 +179,7 @@ def test_without_silence() -> None:
     assert len(world.events("media")) == len(audio.frames("yes"))
     assert [heard.phrase for heard in world.caller.heard] == ["its_noon"]
     assert names(world) == ["end"]
-    assert world.clock.waiting == 0
+    assert world.clock.pending == 0
 
 
 # ---------------------------------------------------------------------- playout

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import heapq
 import json
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
+
+from manual_clock import ManualClock
 
 from fakes.local import ListRecorder, OpenGates, TypicalChoices
 from fakes.people import Person
@@ -38,48 +39,6 @@ STREAM = '<Response><Connect><Stream url="wss://gw.example.test/media"/></Connec
 BASE = f"/2010-04-01/Accounts/{ACCOUNT}"
 START = 1_521_971_599.0
 """Sun, 25 Mar 2018 09:53:19 +0000, a time of which a capture is known."""
-
-
-class _Timer:
-    def __init__(self, callback: Callable[[], object]) -> None:
-        self.callback: Callable[[], object] | None = callback
-
-    def cancel(self) -> None:
-        self.callback = None
-
-
-class ManualClock:
-    """Time stands still until `advance`."""
-
-    def __init__(self) -> None:
-        self._now = 0.0
-        self._count = 0
-        self._timers: list[tuple[float, int, _Timer]] = []
-
-    def now(self) -> float:
-        return self._now
-
-    def wall(self) -> float:
-        return START + self._now
-
-    def call_at(self, when: float, callback: Callable[[], object]) -> _Timer:
-        timer = _Timer(callback)
-        self._count += 1
-        heapq.heappush(self._timers, (when, self._count, timer))
-        return timer
-
-    def advance(self, seconds: float) -> None:
-        end = self._now + seconds
-        while self._timers and self._timers[0][0] <= end + 1e-9:
-            when, _, timer = heapq.heappop(self._timers)
-            self._now = max(self._now, when)
-            if timer.callback is not None:
-                timer.callback()
-        self._now = end
-
-    @property
-    def waiting(self) -> int:
-        return sum(timer.callback is not None for _, _, timer in self._timers)
 
 
 class FixedChoices(TypicalChoices):
@@ -202,10 +161,11 @@ class World:
         fixed: Mapping[str, Any] | None = None,
         number: Mapping[str, str] | None = None,
         audio: bool = True,
+        choices: FixedChoices | None = None,
     ) -> None:
-        self.clock = ManualClock()
+        self.clock = ManualClock(START)
         self.recorder = ListRecorder()
-        self.choices = FixedChoices(fixed or {})
+        self.choices = choices or FixedChoices(fixed or {})
         ports = Ports(self.clock, self.choices, self.recorder, OpenGates())
         self.knobs = default_knobs()
         for name, value in (knobs or {}).items():

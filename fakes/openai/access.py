@@ -87,7 +87,7 @@ class Access:
         if info is None:
             return self._secret(key, organization, project)
         if organization not in ("", info.organization, *info.elsewhere):
-            raise VendorError("mismatched_organization")
+            raise VendorError(str(self._knobs["openai.other_organization"]), organization=organization)
         if project not in ("", info.project, *info.elsewhere):
             raise VendorError("mismatched_project")
         place = Place(organization or info.organization, project or info.project)
@@ -100,7 +100,7 @@ class Access:
         if self._secrets.expired(secret):
             raise VendorError(str(self._knobs["openai.expired_secret"]), key=masked(value))
         if organization not in ("", secret.place.organization):
-            raise VendorError("mismatched_organization")
+            raise VendorError(str(self._knobs["openai.other_organization"]), organization=organization)
         if project not in ("", secret.place.project):
             raise VendorError("mismatched_project")
         info = self._keys[secret.key]
@@ -132,6 +132,15 @@ class Access:
                 return second
             case _:
                 raise VendorError("model_not_found", model=second)
+
+    def translation_model(self, credential: Credential, name: str) -> Model:
+        """The model of a translation session. Raises `VendorError` when there is no such model for this credential."""
+        model = self._catalogue.models.get(name)
+        if model is None or model.kind != "translation" or not model.offered(self._day):
+            raise VendorError("model_not_in_translation_mode", model=name)
+        if not credential.grants(name):
+            raise VendorError("model_not_found", model=name)
+        return model
 
     def model(self, credential: Credential, name: str, dialect: str) -> Model:
         """The model of a realtime session. Raises `VendorError` when there is no such model for this credential."""

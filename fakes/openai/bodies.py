@@ -135,7 +135,7 @@ def _session_kind(catalogue: Catalogue, dialect: str, event_type: str, given: An
         check_output(shape, catalogue, given, "session")
     else:
         merged = shape.merged(shape.new_session(actual), given)
-        check_transcription(shape, catalogue, shape.settings(merged))
+        check_transcription(shape, catalogue, shape.settings(merged), given)
     return actual
 
 

@@ -32,7 +32,16 @@ class Call:
     raw: str | None = None
 
 
-Output = Say | Call
+@dataclass(frozen=True, slots=True)
+class McpCall:
+    """The model calls a tool of an MCP server. `arguments` is a JSON object."""
+
+    server_label: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+Output = Say | Call | McpCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,9 @@ class Prompt:
     `heard`: the phrases in the last message of the user, in order, when it was spoken. `text`: its text, when it was
     written. `result`: the output of a function, when that is what came last. All three are empty when the user has
     said nothing since the model last spoke. `asked`: the last phrase of the user that was understood, ever; `first`:
-    whether the user has not said anything yet, ever. `instructions`: those of this response alone, if any.
+    whether the user has not said anything yet, ever. `instructions`: those of this response alone, if any. `idle`: the
+    user has been silent for too long, and that is why the model is asked. `tools`: functions, and the listed tools of
+    MCP servers, which look like functions but for their type `mcp` and their `server_label`.
     """
 
     heard: tuple[str, ...] = ()
@@ -59,6 +70,7 @@ class Prompt:
     asked: str | None = None
     first: bool = True
     instructions: str = ""
+    idle: bool = False
     tools: Sequence[Mapping[str, Any]] = ()
     tool_choice: Any = "auto"
 
@@ -67,7 +79,10 @@ class Brain(Protocol):
     """Decides what the model says and does."""
 
     def reply(self, prompt: Prompt) -> Sequence[Output]:
-        """One response: what is said and which functions are called, in order. May be empty."""
+        """One response: what is said and which functions are called, in order. May be empty.
+
+        May raise `VendorError`: the response is refused with it, or fails when it has begun by then.
+        """
         ...
 
 
@@ -103,7 +118,10 @@ class PhraseBookBrain:
         asked = self._asked(prompt)
         tool = self._tool(prompt, asked)
         if tool is not None:
-            return [Call(str(tool["name"]), example(tool.get("parameters") or {}, tool.get("parameters") or {}))]
+            name, schema = str(tool["name"]), tool.get("parameters") or {}
+            if tool["type"] == "mcp":
+                return [McpCall(str(tool["server_label"]), name, example(schema, schema))]
+            return [Call(name, example(schema, schema))]
         return [Say(self._say(prompt, asked))]
 
     def _asked(self, prompt: Prompt) -> str | None:
@@ -111,6 +129,8 @@ class PhraseBookBrain:
         known = [name for name in prompt.heard if name != UNKNOWN]
         if known:
             return known[-1]
+        if prompt.idle:
+            return None
         if prompt.text is not None:
             return _phrase_of(prompt.text) or UNKNOWN
         return UNKNOWN if prompt.heard else None
@@ -130,12 +150,13 @@ class PhraseBookBrain:
         return reply_to(asked).name
 
     def _tool(self, prompt: Prompt, asked: str | None) -> Mapping[str, Any] | None:
-        functions = [tool for tool in prompt.tools if tool.get("type") == "function"]
+        functions = [tool for tool in prompt.tools if "name" in tool]
         choice = prompt.tool_choice
         if not functions or choice == "none":
             return None
         if isinstance(choice, Mapping):
-            return next((tool for tool in functions if tool["name"] == choice.get("name")), None)
+            wanted = {key: choice[key] for key in ("name", "server_label") if choice.get(key) is not None}
+            return next((tool for tool in functions if wanted.items() <= tool.items()), None)
         hang_up = [tool for tool in functions if _HANG_UP.search(str(tool["name"]))]
         others = [tool for tool in functions if tool not in hang_up]
         if asked == "goodbye" and hang_up:
@@ -207,8 +228,8 @@ def example(schema: Mapping[str, Any], root: Mapping[str, Any], name: str = "") 
             return _EXAMPLES.get(name.casefold(), name or "text")
 
 
-def arguments_text(call: Call) -> str:
+def arguments_text(call: Call | McpCall) -> str:
     """The arguments of a call as the model writes them."""
-    if call.raw is not None:
+    if isinstance(call, Call) and call.raw is not None:
         return call.raw
     return json.dumps(call.arguments, separators=(",", ":"), ensure_ascii=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fakes.openai.access import Credential
 from fakes.openai.catalogue import Model
@@ -14,6 +14,9 @@ from fakes.openai.errors import VendorError
 from fakes.openai.responses import IllegalTransitionError
 from fakes.openai.secrets import Place
 from fakes.ports import Ports
+
+if TYPE_CHECKING:
+    from fakes.openai.session import RealtimeSession
 
 
 class CallState(Enum):
@@ -51,7 +54,9 @@ class Call:
 
     `transport`: webrtc or sip. `place`: whom it belongs to. `dialect`, `kind` and `model` are those of its realtime
     session; `session` is what that session begins with, as an update. `detail`: the body of the request that moved it
-    last. `on_move` is told of every move: whoever carries the media sets it.
+    last. `on_move` is told of every move: whoever carries the media sets it; `watchers` are told after that. `running`
+    is the session itself, set by whoever carries the media when it begins: a sideband joins it. `client`: the party at
+    the other end.
     """
 
     id: str
@@ -65,6 +70,9 @@ class Call:
     state: CallState = CallState.OFFERED
     detail: Wire = field(default_factory=dict)
     on_move: Callable[[Call], None] | None = None
+    client: str = "gateway"
+    watchers: list[Callable[[Call], None]] = field(default_factory=list)
+    running: RealtimeSession | None = None
 
     def move(self, state: CallState, detail: Mapping[str, Any] | None = None) -> None:
         """Change the state. Raises `IllegalTransitionError` when there is no such transition."""
@@ -74,6 +82,8 @@ class Call:
         self.detail = dict(detail or {})
         if self.on_move is not None:
             self.on_move(self)
+        for watcher in list(self.watchers):
+            watcher(self)
 
 
 class Answerer(Protocol):
@@ -131,10 +141,13 @@ class Calls:
             if call.state not in OVER:
                 call.move(CallState.ENDED)
 
-    def act(self, call: Call, action: str, detail: Mapping[str, Any]) -> None:
-        """Accept, reject or refer a SIP call. Raises `VendorError` when it is not in the state for that."""
-        before, after = _ACTIONS[action]
-        if call.transport != "sip" or call.state is not before:
+    def check(self, call: Call, action: str) -> None:
+        """Raise `VendorError` when a call is not in the state to be accepted, rejected or referred; SIP calls only."""
+        if call.transport != "sip" or call.state is not _ACTIONS[action][0]:
             kind = {"sip": "SIP", "webrtc": "WebRTC"}[call.transport]
             raise VendorError("call_wrong_state", action=action, kind=kind, state=call.state.value)
-        call.move(after, detail)
+
+    def act(self, call: Call, action: str, detail: Mapping[str, Any]) -> None:
+        """Accept, reject or refer a SIP call. Raises `VendorError` when it is not in the state for that."""
+        self.check(call, action)
+        call.move(_ACTIONS[action][1], detail)

@@ -13,7 +13,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model. `removed` is the first day on which connecting to it fails; `shutdown` is announced."""
+    """One model. `removed` is the first day on which connecting to it fails; `shutdown` is announced.
+
+    `reasoning`: it thinks, and calls several tools at once. `context_tokens`: what it can take in and give out,
+    together. For transcription: `turn_detection`, `prompt`, `logprobs`, `delay` and `keywords` say what it supports;
+    `deltas` is `whole` (one with all the text) or `words`; `billed` by `tokens` or `duration`; `speakers`: it tells who
+    speaks; `tells_language`: which languages it heard.
+    """
 
     name: str
     kind: str
@@ -22,7 +28,16 @@ class Model:
     removed: date | None = None
     shutdown: date | None = None
     reasoning: bool = False
+    context_tokens: int = 32000
     turn_detection: bool = True
+    prompt: bool = True
+    logprobs: bool = False
+    delay: bool = False
+    keywords: bool = False
+    deltas: str = "words"
+    billed: str = "tokens"
+    speakers: bool = False
+    tells_language: bool = False
 
     def offered(self, day: date) -> bool:
         """Whether the model can be used on that day."""

@@ -46,12 +46,16 @@ FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class TurnDetection:
-    """How the end of a turn is found. Durations in ms; `threshold` from 0 to 1."""
+    """How the end of a turn is found. Durations in ms; `threshold` from 0 to 1.
+
+    `idle_timeout_ms`: how long the user may be silent after an answer has been played; None is for ever.
+    """
 
     type: str
     threshold: float = 0.5
     prefix_padding_ms: int = 300
     silence_duration_ms: int = 200
+    idle_timeout_ms: int | None = None
     eagerness: str = "auto"
     create_response: bool = True
     interrupt_response: bool = True
@@ -61,7 +65,9 @@ class TurnDetection:
 class Settings:
     """What the session core needs to know of a session or of one response, whatever the dialect.
 
-    `audio`: whether the model speaks (and does not only write). `max_output_tokens`: None is no limit.
+    `audio`: whether the model speaks (and does not only write). `max_output_tokens`: None is no limit. `speed`: of the
+    model's speech, 1 is as usual. `include`: what is to be told beyond the usual. `truncation`: what happens to a
+    conversation that has become too long for the model. `transcribes_only`: the session never answers.
     """
 
     audio: bool
@@ -74,6 +80,11 @@ class Settings:
     tools: list[Wire]
     tool_choice: Any
     max_output_tokens: int | None
+    speed: float
+    include: list[str]
+    truncation: Any
+    parallel_tool_calls: bool
+    transcribes_only: bool
 
 
 # What is replaced as a whole by an update; every other object is merged field by field.
@@ -166,6 +177,11 @@ class Dialect:
             tools=self.get(session, "tools") or [],
             tool_choice=self.get(session, "tool_choice") or "auto",
             max_output_tokens=limit if isinstance(limit, int) else None,
+            speed=float(self.get(session, "speed") or 1),
+            include=session.get("include") or [],
+            truncation=session.get("truncation") or "auto",
+            parallel_tool_calls=session.get("parallel_tool_calls") is not False,
+            transcribes_only=session.get("object") == "realtime.transcription_session",
         )
 
     # -- items and responses
@@ -181,6 +197,8 @@ class Dialect:
         wire["status"] = item.status
         match item.type:
             case "message":
+                if item.phase is not None:
+                    wire["phase"] = item.phase
                 wire["role"] = item.role
                 wire["content"] = [self.part(part, item.role, with_audio=with_audio) for part in item.parts]
             case "function_call":
@@ -291,6 +309,7 @@ GA = Dialect(
         "modalities": ("output_modalities",),
         "instructions": ("instructions",),
         "voice": ("audio", "output", "voice"),
+        "speed": ("audio", "output", "speed"),
         "input_format": ("audio", "input", "format"),
         "output_format": ("audio", "output", "format"),
         "transcription": ("audio", "input", "transcription"),
@@ -316,6 +335,7 @@ BETA = Dialect(
         "modalities": ("modalities",),
         "instructions": ("instructions",),
         "voice": ("voice",),
+        "speed": ("speed",),
         "input_format": ("input_audio_format",),
         "output_format": ("output_audio_format",),
         "transcription": ("input_audio_transcription",),

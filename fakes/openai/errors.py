@@ -82,6 +82,16 @@ def error_text(name: str) -> ErrorText:
     raise KeyError(f"errors.toml has no {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
+def failure_of(code: str, *, with_message: bool) -> dict[str, Any]:
+    """The `error` in the status details of a response that failed with this code, which may be any."""
+    try:
+        text = error_text(code)
+    except KeyError:
+        text = error_text("server_error")
+    error = {"type": text.type, "code": code}
+    return {**error, "message": text.message.format(model="this model")} if with_message else error
+
+
 def listed(values: Iterable[str], quote: str = "'") -> str:
     """Values as the vendor lists them: `'a'`, `'a' and 'b'`, `'a', 'b', and 'c'`."""
     quoted = [f"{quote}{value}{quote}" for value in values]

@@ -14,12 +14,14 @@ from fakes.knobs import Knobs
 from fakes.openai.access import Access, Credential
 from fakes.openai.access import KeyInfo as KeyInfo
 from fakes.openai.access import masked as masked
+from fakes.openai.calls import Call, Calls
 from fakes.openai.catalogue import Catalogue, Model
 from fakes.openai.dialects import Wire
 from fakes.openai.errors import VendorError, error_text
 from fakes.openai.secrets import ClientSecrets, Secret
 
 PATH = "/v1/realtime"
+TRANSLATIONS = "/v1/realtime/translations"
 SUBPROTOCOL = "realtime"
 BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
 BETA_HEADER = "realtime=v1"
@@ -37,10 +39,11 @@ class HandshakeRequest:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """A session is opened. `kind`: realtime or transcription. `model` is None in a transcription session.
+    """A session is opened, or joined. `kind`: realtime, transcription, translation or sideband.
 
-    `key`: the API key, or the one that minted the client secret of the request. `preset`: the update that the session
-    begins with, from that secret.
+    `model` is None in a transcription session and for a sideband. `key`: the API key, or the one that minted the client
+    secret of the request. `preset`: the update that the session begins with, from that secret. `call`: the one that a
+    sideband joins.
     """
 
     dialect: str
@@ -49,6 +52,7 @@ class Accept:
     key: str
     subprotocol: str | None
     preset: Wire | None = None
+    call: Call | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ Decision = Accept | RefuseInBand | RefuseHttp
 
 
 class Handshake:
-    """Decides about upgrades on one day. `secrets`: the client secrets that it knows, if any."""
+    """Decides about upgrades on one day. `secrets`: the client secrets that it knows, `calls`: the calls, if any."""
 
     def __init__(
         self,
@@ -82,21 +86,26 @@ class Handshake:
         knobs: Knobs,
         as_of: date,
         secrets: ClientSecrets | None = None,
+        calls: Calls | None = None,
     ) -> None:
         self.access = Access(catalogue, keys, knobs, as_of, secrets)
         self._knobs = knobs
+        self._calls = calls
+        self._translations = any(model.kind == "translation" for model in catalogue.offered(as_of))
         self._era = catalogue.era(as_of)
 
     def decide(self, request: HandshakeRequest) -> Decision:
         """Accept or refuse one upgrade."""
         subprotocol = SUBPROTOCOL if SUBPROTOCOL in request.subprotocols else None
-        if not self._era.dialects:
+        if not self._era.dialects or (request.path == TRANSLATIONS and not self._translations):
             return RefuseHttp(VendorError("unknown_url", method="GET", path=request.path), 404, {})
         try:
             return self._accept(request, subprotocol)
         except VendorError as error:
             if error.text.close == 3000 and self._knobs["openai.bad_key_answer"] == "http":
                 return RefuseHttp(error, error.text.status, {})
+            if error.name == "call_id_not_found" and self._knobs["openai.sideband_unknown_call"] == "http":
+                return RefuseHttp(error, int(self._knobs["openai.unknown_call_status"]), {})
             return RefuseInBand(error, error.text.close, subprotocol)
 
     def _accept(self, request: HandshakeRequest, subprotocol: str | None) -> Accept:
@@ -106,6 +115,11 @@ class Handshake:
         if refused is not None:
             raise VendorError(error_text(refused).name, model=name or "the model")
         dialect = self._dialect(request)
+        if request.path == TRANSLATIONS:
+            return self._translation(credential, name, dialect, subprotocol)
+        call_id = request.query.get("call_id")
+        if call_id is not None:
+            return self._sideband(credential, call_id, name, dialect, subprotocol)
         secret = credential.secret
         if secret is not None:
             return self._with_secret(credential, secret, name, dialect, subprotocol)
@@ -132,6 +146,34 @@ class Handshake:
             raise VendorError("missing_model")
         model = self.access.model(credential, name, dialect)
         return Accept(dialect, "realtime", model, credential.key, subprotocol, secret.defaults)
+
+    def _translation(self, credential: Credential, name: str | None, dialect: str, subprotocol: str | None) -> Accept:
+        if dialect != "ga":
+            raise VendorError("beta_without_translation")
+        secret = credential.secret
+        if secret is not None:
+            if secret.kind != "translation":
+                raise VendorError("secret_of_other_kind", wanted="translation", minted=secret.kind)
+            name = self.access.bound(secret.model, name)
+        if not name:
+            raise VendorError("missing_model")
+        model = self.access.translation_model(credential, name)
+        preset = secret.defaults if secret is not None else None
+        return Accept(dialect, "translation", model, credential.key, subprotocol, preset)
+
+    def _sideband(
+        self, credential: Credential, call_id: str, name: str | None, dialect: str, subprotocol: str | None
+    ) -> Accept:
+        if credential.secret is not None and self._knobs["openai.sideband_with_secret"] == "refuse":
+            raise VendorError("secret_not_allowed")
+        if self._calls is None:
+            raise VendorError("call_id_not_found", call=call_id)
+        call = self._calls.find(call_id, credential)
+        if call.running is None or call.dialect != dialect:
+            raise VendorError("call_id_not_found", call=call_id)
+        if not name and self._knobs["openai.sideband_model"] == "required":
+            raise VendorError("missing_model")
+        return Accept(dialect, "sideband", None, credential.key, subprotocol, call=call)
 
     def _dialect(self, request: HandshakeRequest) -> str:
         # The header is a list: clients that also use other betas send more than one value.

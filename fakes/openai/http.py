@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -17,22 +17,25 @@ from typing import TYPE_CHECKING, Any
 
 from fakes.openai import bodies
 from fakes.openai.access import Access, Credential
-from fakes.openai.calls import OVER, Call, Calls, CallState
+from fakes.openai.calls import OVER, Call, CallState
 from fakes.openai.catalogue import Model, catalogue
 from fakes.openai.dialects import DIALECTS, Wire
 from fakes.openai.errors import VendorError, error_text, listed
 from fakes.openai.protocol import check
-from fakes.openai.secrets import BETA_SECONDS, ClientSecrets, Secret, effective, effective_translation
+from fakes.openai.secrets import BETA_SECONDS, Secret, effective, effective_translation
 
 if TYPE_CHECKING:
     from fakes.openai.service import OpenAIService
 
 BETA_HEADER = "realtime=v1"
+BODY_LIMIT = 1 << 20
+"""The largest body that is read, in bytes; the vendor's own limit is not known."""
 SDP = bodies.SDP
 
 # Errors that say that a request breaks the vendor's schema, and not only that it cannot be granted.
 _MALFORMED = frozenset(
     {
+        "body_too_large",
         "decimal_above_max",
         "decimal_below_min",
         "integer_above_max",
@@ -70,7 +73,7 @@ class HttpRequest:
 class HttpAnswer:
     """The answer to a plain HTTP request: a JSON body, or `text` of a `content_type`.
 
-    `invalid`: why the request breaks the vendor's schema, None when it does not.
+    `invalid`: why the request breaks the vendor's schema, None when it does not. `effect`: what it changes.
     """
 
     status: int
@@ -79,15 +82,20 @@ class HttpAnswer:
     text: str = ""
     content_type: str = bodies.JSON
     invalid: str | None = None
+    effect: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """An SDP offer that has been found good and waits for its answer. `headers` go with the answer."""
+    """An SDP offer that has been found good and waits for its answer.
+
+    `headers` go with the answer; `began`: when the offer came, in seconds on the clock.
+    """
 
     call: Call
     offer: str
     headers: Mapping[str, str]
+    began: float = 0.0
 
     @property
     def gate(self) -> str:
@@ -95,15 +103,21 @@ class Offered:
         return f"openai/call{self.call.ordinal}/answer"
 
 
+Came = Callable[[str | None], None]
+"""Is told of a request before it has any effect: why it breaks the vendor's schema, or None."""
+
+
 class HttpEndpoints:
     """The HTTP endpoints of one service, on its day."""
 
-    def __init__(self, service: OpenAIService, access: Access, secrets: ClientSecrets) -> None:
-        self.calls = Calls(service.ports)
+    def __init__(self, service: OpenAIService, access: Access) -> None:
         self._service = service
         self._access = access
-        self._secrets = secrets
+        self._calls = service.calls
+        self._secrets = service.secrets
+        self._requests = 0
         self._era = catalogue().era(service.as_of)
+        self._web_sockets = [entry["path"] for entry in _data()["web_sockets"] if entry["from"] <= service.as_of]
         self._handlers: Mapping[str, Callable[[HttpRequest, str], HttpAnswer | Offered]] = {
             "beta_call": lambda request, _: self._call(request, "beta"),
             "call": lambda request, _: self._call(request, "ga"),
@@ -117,25 +131,25 @@ class HttpEndpoints:
             "hangup": self._hang_up,
         }
 
-    def handle(self, request: HttpRequest) -> HttpAnswer | Offered:
-        """Answer a request."""
-        headers = self._for_browsers(request)
+    def handle(self, request: HttpRequest, came: Came) -> HttpAnswer | Offered:
+        """Answer a request. `came` is told why it is invalid (or None) before it has any effect on a call."""
+        headers, began = self._headers(request), self._service.ports.clock.now()
         try:
             answer = self._route(request)
         except VendorError as error:
-            return self._refused(error, error.body(), headers)
-        if not headers:
-            return answer
+            answer = self._refused(error, error.body(), {})
+        came(answer.invalid if isinstance(answer, HttpAnswer) else None)
+        if isinstance(answer, HttpAnswer) and answer.effect is not None:
+            answer.effect()
         if isinstance(answer, Offered):
-            return Offered(answer.call, answer.offer, {**headers, **answer.headers})
-        return HttpAnswer(
-            answer.status,
-            answer.body,
-            {**headers, **answer.headers},
-            answer.text,
-            answer.content_type,
-            answer.invalid,
-        )
+            return replace(answer, headers={**headers, **answer.headers}, began=began)
+        return self._timed(replace(answer, headers={**headers, **answer.headers}), began)
+
+    def too_large(self, request: HttpRequest, came: Came) -> HttpAnswer:
+        """The answer to a request whose body is larger than `BODY_LIMIT`; it has not been read."""
+        error = VendorError("body_too_large", limit=BODY_LIMIT)
+        came(error.message)
+        return self._timed(self._refused(error, error.body(), self._headers(request)), self._service.ports.clock.now())
 
     async def answer(self, offered: Offered) -> HttpAnswer:
         """Let the answerer of the service answer an offer."""
@@ -146,13 +160,13 @@ class HttpEndpoints:
         except VendorError as error:
             if call.state not in OVER:
                 call.move(CallState.ENDED)
-            return self._refused(error, _flat(error), offered.headers)
+            return self._timed(self._refused(error, _flat(error), offered.headers), offered.began)
         if call.state is CallState.OFFERED:
             call.move(CallState.ACTIVE)
         headers = dict(offered.headers)
         if call.dialect == "ga":
             headers["Location"] = f"/v1/realtime/calls/{call.id}"
-        return HttpAnswer(201, None, headers, sdp, SDP)
+        return self._timed(HttpAnswer(201, None, headers, sdp, SDP), offered.began)
 
     def _refused(self, error: VendorError, body: dict[str, Any], headers: Mapping[str, str]) -> HttpAnswer:
         status = error.text.status
@@ -160,32 +174,71 @@ class HttpEndpoints:
             status = int(self._service.knobs["openai.unknown_call_status"])
         return HttpAnswer(status, body, headers, invalid=error.message if error.name in _MALFORMED else None)
 
-    # -- routing
+    # -- headers
 
-    def _for_browsers(self, request: HttpRequest) -> dict[str, str]:
-        if "origin" not in request.headers or not request.path.startswith("/v1/"):
+    def _headers(self, request: HttpRequest) -> dict[str, str]:
+        """What every answer carries."""
+        if not request.path.startswith("/v1/"):
             return {}
-        headers = dict(_data()["cors"]["answer"])
-        if self._service.knobs["openai.cors_expose_location"]:
-            headers["Access-Control-Expose-Headers"] = "Location"
+        self._requests += 1
+        token = self._service.ports.choices.token(f"openai/request{self._requests}/id", 32)
+        headers = {"X-Request-Id": f"req_{token}", **_data()["headers"]}
+        organization = self._organization(request)
+        if organization is not None:
+            headers["OpenAI-Organization"] = organization
+        if "origin" in request.headers:
+            headers |= _data()["cors"]["answer"]
+            if self._service.knobs["openai.cors_expose_location"]:
+                headers["Access-Control-Expose-Headers"] += ", Location"
         return headers
 
+    def _organization(self, request: HttpRequest) -> str | None:
+        try:
+            return self._access.credential(request.headers).place.organization
+        except VendorError:
+            return None  # the answer will say so
+
+    def _timed(self, answer: HttpAnswer, began: float) -> HttpAnswer:
+        if not answer.headers:
+            return answer
+        milliseconds = round((self._service.ports.clock.now() - began) * 1000)
+        return replace(answer, headers={**answer.headers, "OpenAI-Processing-Ms": str(milliseconds)})
+
+    def _preflight(self, request: HttpRequest) -> HttpAnswer:
+        """What a browser may send: every header that it asks for (public clients send many of their own)."""
+        headers = dict(_data()["cors"]["preflight"])
+        wanted = request.headers.get("access-control-request-headers")
+        if wanted:
+            headers["Access-Control-Allow-Headers"] = wanted
+        return HttpAnswer(204, None, headers)
+
+    # -- routing
+
     def _route(self, request: HttpRequest) -> HttpAnswer | Offered:
-        method, path = request.method, request.path
-        if method == "GET" and (path == "/v1/models" or path.startswith("/v1/models/")):
+        path = request.path
+        # The shell sends no body in answer to a HEAD.
+        method = "GET" if request.method == "HEAD" else request.method
+        model = path.removeprefix("/v1/models/")
+        if path == "/v1/models" or (model != path and model):
+            if method == "OPTIONS":
+                return self._preflight(request)
+            if method != "GET":
+                raise VendorError("invalid_method", method=request.method, path=path)
             self._standard(request)
-            return HttpAnswer(200, self._models(path.removeprefix("/v1/models").removeprefix("/")))
-        if method == "GET" and path == "/v1/realtime":
+            return HttpAnswer(200, self._models(model if model != path else ""))
+        if method == "GET" and path in self._web_sockets:
             raise VendorError("upgrade_required")
         for pattern, name, since in _endpoints():
             match = pattern.fullmatch(path)
             if match is None or self._service.as_of < since:
                 continue
             if method == "OPTIONS":
-                return HttpAnswer(204, None, _data()["cors"]["preflight"])
+                return self._preflight(request)
             if method != "POST":
                 raise VendorError("invalid_method", method=method, path=path)
             return self._handlers[name](request, match.groupdict().get("id", ""))
+        if path in self._web_sockets:
+            raise VendorError("invalid_method", method=method, path=path)
         raise VendorError("unknown_url", method=method, path=path)
 
     def _models(self, name: str) -> dict[str, Any]:
@@ -325,7 +378,8 @@ class HttpEndpoints:
         update = {key: value for key, value in given.items() if key != "model"}
         if secret is not None:
             update = DIALECTS[dialect].merged(secret.defaults, update)
-        call = self.calls.open("webrtc", credential.place, dialect=dialect, kind=kind, model=model, session=update)
+        call = self._calls.open("webrtc", credential.place, dialect=dialect, kind=kind, model=model, session=update)
+        call.client = self._service.client(request.headers)
         return call, offer
 
     def _named(self, request: HttpRequest, secret: Secret | None, given: Wire) -> str | None:
@@ -356,23 +410,29 @@ class HttpEndpoints:
         else:
             bodies.fields(body, ("target_uri",), ("target_uri",))
             bodies.typed(body["target_uri"], str, "string", "target_uri")
+        model: Model | None = None
         if action == "accept":
             if not body.get("model"):
                 raise VendorError("missing_required_parameter", param="model")
-            call.model = self._access.model(self._standard(request), body["model"], "ga")
-        self.calls.act(call, action, body)
-        if action == "accept":
-            call.session = {key: value for key, value in body.items() if key != "model"}
-        return HttpAnswer(200)
+            model = self._access.model(self._standard(request), body["model"], "ga")
+        self._calls.check(call, action)
+
+        def act() -> None:
+            if model is not None:
+                call.model = model
+                call.session = {key: value for key, value in body.items() if key != "model"}
+            self._calls.act(call, action, body)
+
+        return HttpAnswer(200, effect=act)
 
     def _hang_up(self, request: HttpRequest, call_id: str) -> HttpAnswer:
-        self._known(request, call_id).move(CallState.ENDED)
-        return HttpAnswer(200)
+        call = self._known(request, call_id)
+        return HttpAnswer(200, effect=lambda: call.move(CallState.ENDED))
 
     def _known(self, request: HttpRequest, call_id: str) -> Call:
         credential = self._standard(request)
         self._not_beta(request)
-        return self.calls.find(call_id, credential)
+        return self._calls.find(call_id, credential)
 
 
 def _flat(error: VendorError) -> dict[str, Any]:

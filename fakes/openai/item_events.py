@@ -9,6 +9,7 @@ from fakes.knobs import Knobs
 from fakes.openai.dialects import Dialect, Settings, Wire
 from fakes.openai.errors import VendorError
 from fakes.openai.items import Conversation, Item, item_from_wire
+from fakes.openai.mcp import McpTools
 from fakes.openai.prompting import call_of, listen
 
 
@@ -19,6 +20,7 @@ class ItemsOwner(Protocol):
     dialect: Dialect
     conversation: Conversation
     settings: Settings
+    mcp: McpTools
 
     def new_id(self, prefix: str) -> str:
         """A new id."""
@@ -37,6 +39,8 @@ class ItemEvents:
 
     def added(self, item: Item, previous: str | None) -> None:
         """Tell that an item has joined the conversation."""
+        if self._owner.dialect.item_done is not None and self._owner.knobs["openai.legacy_item_created"]:
+            self._tell("conversation.item.created", item, {"previous_item_id": previous})
         self._tell(self._owner.dialect.item_added, item, {"previous_item_id": previous})
 
     def done(self, item: Item, previous: str | None) -> None:
@@ -64,9 +68,13 @@ class ItemEvents:
         item = self.given(wire, wire.get("id") or owner.new_id("item"), "item")
         if item.type == "function_call_output" and call_of(owner.conversation, item.call_id) is None:
             raise VendorError("tool_call_not_found", call=item.call_id)
+        if item.type == "mcp_approval_response":
+            owner.mcp.check(wire)
         previous = owner.conversation.insert(item, event.get("previous_item_id"))
         self.added(item, previous)
         self.done(item, previous)
+        if item.type == "mcp_approval_response":
+            owner.mcp.answer(wire)
 
     def delete(self, event: Wire) -> None:
         """`conversation.item.delete`."""
@@ -75,9 +83,9 @@ class ItemEvents:
         self._owner.emit("conversation.item.deleted", {"item_id": item.id})
 
     def retrieve(self, event: Wire) -> None:
-        """`conversation.item.retrieve`: the item, with the sound of the user."""
+        """`conversation.item.retrieve`: the item, with its sound."""
         item = self.find(event["item_id"], "item_retrieve_not_found")
-        self._tell("conversation.item.retrieved", item, {}, with_audio=item.role == "user")
+        self._tell("conversation.item.retrieved", item, {}, with_audio=True)
 
     def truncate(self, event: Wire) -> None:
         """`conversation.item.truncate`: what the user has not heard is forgotten, and the transcript with it."""
@@ -97,11 +105,11 @@ class ItemEvents:
         fields = {"item_id": item.id, "content_index": index, "audio_end_ms": end_ms}
         self._owner.emit("conversation.item.truncated", fields)
 
-    def find(self, item_id: str, error: str) -> Item:
-        """The item of that id, or the vendor's error."""
+    def find(self, item_id: str, error: str, param: str = "item_id") -> Item:
+        """The item of that id, or the vendor's error. `param`: where the id stands in the event."""
         item = self._owner.conversation.find(item_id)
         if item is None:
-            missing = VendorError(error, param="item_id", item=item_id)
+            missing = VendorError(error, param=param, item=item_id)
             if self._owner.knobs["openai.item_not_found_code"] == "item_not_found":
                 missing.code = "item_not_found"
             raise missing

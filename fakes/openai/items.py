@@ -4,19 +4,44 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from fakes.openai.errors import VendorError
+
+IMAGE_TOKENS = {"low": 85}
+"""About how many tokens an image has, by its level of detail; at any other level as many as one of 512 px squared."""
+_IMAGE_TOKENS = 255
+_IMAGE = re.compile(r"data:image/(png|jpe?g);base64,", re.IGNORECASE)
+
+
+class Tokens(NamedTuple):
+    """About how many tokens of each kind something has."""
+
+    text: int
+    audio: int
+    image: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.text + self.audio + self.image
+
+    def plus(self, other: Tokens) -> Tokens:
+        """Both together."""
+        return Tokens(self.text + other.text, self.audio + other.audio, self.image + other.image)
 
 
 @dataclass(slots=True)
 class Part:
     """One part of the content of a message. `kind`: text, audio or image.
 
-    `audio`: the sound, in the format that the session had when it came. `duration_ms`: how long it is; for the
-    assistant, how much of it has been generated and not been truncated. `heard`: names of the phrases in the sound.
+    `audio`: the sound, in the format that the session had when it came; for the assistant all that there was to say.
+    `bytes_per_ms`: of that sound. `duration_ms`: how long it is; for the assistant, how much of it has been generated
+    and not been truncated. `heard`: names of the phrases in the sound; `spans`: when each begins and ends, in ms from
+    its beginning. `idle`: it is the silence after which an idle session was woken.
     """
 
     kind: str
@@ -24,18 +49,24 @@ class Part:
     transcript: str | None = None
     audio: bytes = b""
     duration_ms: float = 0.0
+    bytes_per_ms: int = 0
     heard: tuple[str, ...] = ()
+    spans: tuple[tuple[float, float], ...] = ()
+    idle: bool = False
     image_url: str = ""
     detail: str | None = None
 
     def audio_base64(self) -> str:
-        """The sound as it is sent."""
-        return base64.b64encode(self.audio).decode()
+        """The sound as it is sent: as much of it as there is."""
+        return base64.b64encode(self.audio[: round(self.duration_ms * self.bytes_per_ms)]).decode()
 
 
 @dataclass(slots=True)
 class Item:
-    """One item. `type`: message, function_call, function_call_output, or another one, kept as it came in `raw`."""
+    """One item. `type`: message, function_call, function_call_output, or one of MCP, whose wire form is in `raw`.
+
+    `phase`: of an item of the assistant, by a model that tells (`commentary` or `final_answer`).
+    """
 
     id: str
     type: str
@@ -46,17 +77,28 @@ class Item:
     call_id: str = ""
     arguments: str = ""
     output: str = ""
+    phase: str | None = None
     raw: dict[str, Any] | None = None
 
-    def tokens(self) -> tuple[int, int]:
-        """About how many tokens of text and of audio the item is: four in three words; ten or twenty a second."""
-        text = self.arguments + " " + self.output
+    def tokens(self) -> Tokens:
+        """About how many tokens the item is: of text four in three words; of audio ten or twenty a second."""
+        text = f"{self.arguments} {self.output}" if self.raw is None else _texts(self.raw)
         audio_ms = 0.0
+        image = 0
         for part in self.parts:
-            text += " " + part.text
+            text += f" {part.text}"
             audio_ms += part.duration_ms
+            if part.kind == "image":
+                image += IMAGE_TOKENS.get(part.detail or "", _IMAGE_TOKENS)
         per_token = 50 if self.role == "assistant" else 100
-        return text_tokens(text), int(audio_ms // per_token)
+        return Tokens(text_tokens(text), int(audio_ms // per_token), image)
+
+
+def _texts(raw: Mapping[str, Any]) -> str:
+    """What a model reads of an item of MCP."""
+    tools = raw.get("tools") or ()
+    read = [raw.get("name"), raw.get("arguments"), raw.get("output"), *(tool.get("description") for tool in tools)]
+    return " ".join(str(text) for text in read if text)
 
 
 def text_tokens(text: str) -> int:
@@ -122,11 +164,14 @@ def decode_audio(text: str, param: str) -> bytes:
 
 
 def item_from_wire(wire: Mapping[str, Any], item_id: str, bytes_per_ms: int, param: str = "item") -> Item:
-    """An item that a client gave, already valid by its schema. Raises `VendorError` for audio that is no base64."""
+    """An item that a client gave, already valid by its schema.
+
+    Raises `VendorError` for audio that is no base64, and for an image that is no data URI of a PNG or a JPEG.
+    """
     kind = wire["type"]
     if kind == "message":
         parts = [
-            _part_from_wire(content, bytes_per_ms, f"{param}.content[{index}].audio")
+            _part_from_wire(content, bytes_per_ms, f"{param}.content[{index}]")
             for index, content in enumerate(wire["content"])
         ]
         return Item(item_id, kind, role=wire["role"], parts=parts)
@@ -140,8 +185,19 @@ def item_from_wire(wire: Mapping[str, Any], item_id: str, bytes_per_ms: int, par
 def _part_from_wire(content: Mapping[str, Any], bytes_per_ms: int, param: str) -> Part:
     kind = content["type"]
     if kind == "input_image":
-        return Part("image", image_url=content["image_url"], detail=content.get("detail"))
+        return Part("image", image_url=_image(content["image_url"], param), detail=content.get("detail"))
     if kind == "input_audio":
-        audio = decode_audio(content["audio"], param)
-        return Part("audio", transcript=content.get("transcript"), audio=audio, duration_ms=len(audio) / bytes_per_ms)
+        audio = decode_audio(content["audio"], f"{param}.audio")
+        duration = len(audio) / bytes_per_ms
+        transcript = content.get("transcript")
+        return Part("audio", transcript=transcript, audio=audio, duration_ms=duration, bytes_per_ms=bytes_per_ms)
     return Part("text", text=content.get("text") or content.get("transcript") or "")
+
+
+def _image(url: str, param: str) -> str:
+    found = _IMAGE.match(url)
+    try:
+        binascii.a2b_base64(url[found.end() :] if found else "*", strict_mode=True)
+    except (binascii.Error, ValueError):
+        raise VendorError("invalid_image", param=f"{param}.image_url") from None
+    return url

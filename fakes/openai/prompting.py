@@ -9,6 +9,9 @@ from fakes.openai.brain import Prompt, ToolResult
 from fakes.openai.dialects import AudioFormat, Settings
 from fakes.openai.items import Item
 
+_UNSAID = frozenset({"mcp_list_tools", "mcp_approval_request", "mcp_approval_response"})
+"""Items that a model does not answer."""
+
 
 def listen(audio: bytes, audio_format: AudioFormat) -> tuple[str, ...]:
     """The names of the phrases in a piece of sound, in order; `?` for sound that is none."""
@@ -28,15 +31,21 @@ def prompt_of(items: Sequence[Item], conversation: Iterable[Item], settings: Set
     users = [item for item in items if item.role == "user"]
     heard: tuple[str, ...] = ()
     text = result = None
-    last = next((item for item in reversed(items) if item.role != "system"), None)
+    idle = False
+    last = next((item for item in reversed(items) if item.role != "system" and item.type not in _UNSAID), None)
     if last is not None and last.role == "user":
         spoken = any(part.kind == "audio" for part in last.parts)
+        idle = any(part.idle for part in last.parts)
         # Sound without a phrase in it is something that was not understood.
-        heard = tuple(name for part in last.parts for name in part.heard) or ((UNKNOWN,) if spoken else ())
+        heard = tuple(name for part in last.parts for name in part.heard)
+        if spoken and not idle:
+            heard = heard or (UNKNOWN,)
         text = None if spoken else " ".join(part.text for part in last.parts)
     elif last is not None and last.type == "function_call_output":
         call = call_of(conversation, last.call_id)
         result = ToolResult(call.name if call is not None else "", last.output)
+    elif last is not None and last.type == "mcp_call" and last.raw is not None:
+        result = ToolResult(last.raw["name"], last.raw.get("output") or str(last.raw.get("error") or ""))
     return Prompt(
         heard=heard,
         text=text,
@@ -44,6 +53,7 @@ def prompt_of(items: Sequence[Item], conversation: Iterable[Item], settings: Set
         asked=_asked(users),
         first=not users,
         instructions=instructions,
+        idle=idle,
         tools=settings.tools,
         tool_choice=settings.tool_choice,
     )

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import Any, Protocol
 
-from fakes.audio import speak
 from fakes.knobs import Knobs
-from fakes.openai.brain import Call, Output, Say, arguments_text
-from fakes.openai.dialects import AudioFormat, Dialect, Settings
-from fakes.openai.items import Conversation, Item, Part, text_tokens
+from fakes.openai.brain import Call, McpCall, Output, Say, arguments_text
+from fakes.openai.dialects import FORMATS, AudioFormat, Dialect, Settings
+from fakes.openai.errors import VendorError, failure_of
+from fakes.openai.items import Conversation, Item, Part, Tokens, text_tokens
+from fakes.openai.mcp import McpTools
+from fakes.openai.playout import Playout
+from fakes.openai.voice import voiced
 from fakes.ports import Ports, Timer
 
 AUDIO_MS_PER_TOKEN = 50
 CHUNK_MS = 200
 CHUNK_GAP_MS = 40
 TEXT_GAP_MS = 15
+ARGUMENTS_STEP = 12
+"""Characters of each delta of the arguments of a call."""
 
 
 class Status(Enum):
@@ -49,13 +55,15 @@ class ResponseOwner(Protocol):
     conversation: Conversation
     conversation_id: str
     name: str
+    mcp: McpTools
+    media: Playout | None
 
     def new_id(self, prefix: str) -> str:
         """A new id."""
         ...
 
-    def padding(self) -> dict[str, str]:
-        """The obfuscation of a delta, or nothing."""
+    def padding(self, *, observed: bool = True) -> dict[str, str]:
+        """The obfuscation of a delta, or nothing; `observed`: it was seen on deltas of this kind."""
         ...
 
     def emit(self, event_type: str, fields: Mapping[str, Any]) -> None:
@@ -102,38 +110,55 @@ def chunks(total: int, audio_format: AudioFormat, unevenness: int) -> Iterator[t
 
 
 @lru_cache(maxsize=8192)
-def _spoken(phrase: str, encoding: str, rate: int, start: int, end: int) -> str:
-    return base64.b64encode(speak(phrase, encoding, rate)[start:end]).decode()
+def _spoken(sound: bytes, start: int, end: int) -> str:
+    return base64.b64encode(sound[start:end]).decode()
+
+
+def _deltas(text: str) -> Iterator[str]:
+    """The arguments of a call, piece by piece."""
+    for start in range(0, len(text), ARGUMENTS_STEP):
+        yield text[start : start + ARGUMENTS_STEP]
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What a response is asked for. `session`: the session object with its overrides; `settings`: its meaning.
+
+    `think` says what is said and called; it is asked when the model has thought, and may raise `VendorError`.
+    `in_conversation`: whether the items become part of the conversation (`conversation` is not `none`).
+    `input_tokens`, `cached_tokens`: what goes into the model, and how much of that it has seen before. `failure`: an
+    error code with which the response ends at once. `filtered`: the content filter cuts it off half way. `phases`:
+    whether messages tell their phase. `preamble`: a phrase that is said before any tool is called.
+    """
+
+    session: Mapping[str, Any]
+    settings: Settings
+    think: Callable[[], Sequence[Output]]
+    metadata: Mapping[str, str] | None
+    in_conversation: bool
+    input_tokens: Tokens
+    cached_tokens: Tokens
+    failure: str | None = None
+    filtered: bool = False
+    phases: bool = False
+    preamble: str | None = None
 
 
 class Response:
-    """One response. `session` is the session object with the overrides of this response; `settings` is its meaning.
-
-    `failure`: an error code with which the response ends at once. `in_conversation`: whether its items become part of
-    the conversation (`conversation` is not `none`).
-    """
+    """One response, the nth of its session. `on_called` is told when a call of an MCP tool has ended after it."""
 
     def __init__(
         self,
         owner: ResponseOwner,
         ordinal: int,
-        session: Mapping[str, Any],
-        settings: Settings,
-        outputs: Sequence[Output],
-        *,
-        metadata: Mapping[str, str] | None,
-        in_conversation: bool,
-        input_tokens: tuple[int, int],
-        failure: str | None = None,
+        brief: Brief,
+        on_called: Callable[[], None] = lambda: None,
     ) -> None:
         self._owner = owner
-        self._session = session
-        self.settings = settings
-        self._outputs = outputs
-        self._metadata = metadata
-        self.in_conversation = in_conversation
-        self._input_tokens = input_tokens
-        self._failure = failure
+        self._brief = brief
+        self._on_called = on_called
+        self.settings = brief.settings
+        self.in_conversation = brief.in_conversation
         self.id = owner.new_id("resp")
         self.ordinal = ordinal
         self.status = Status.IN_PROGRESS
@@ -143,8 +168,10 @@ class Response:
         self._item: Item | None = None
         self._previous: str | None = None
         self._part: Part | None = None
-        self._emit_items = in_conversation or bool(owner.knobs["openai.out_of_band_item_events"])
+        self._open_arguments = False
+        self._emit_items = brief.in_conversation or bool(owner.knobs["openai.out_of_band_item_events"])
         self._timer: Timer | None = None
+        self._after: list[Callable[[], None]] = []
         self._script: Iterator[float] = iter(())
 
     # -- life
@@ -165,6 +192,14 @@ class Response:
             self._timer.cancel()
         self._script = iter(())
 
+    @property
+    def playback_left(self) -> float:
+        """How many seconds of its audio are still to be played, when that began with the first of it."""
+        if self.first_audio_at is None:
+            return 0.0
+        total = sum(part.duration_ms for item in self.items for part in item.parts if part.kind == "audio")
+        return max(0.0, self.first_audio_at + total / 1000 - self._owner.ports.clock.now())
+
     def wire(self) -> dict[str, Any]:
         """The response object as it is now."""
         return self._wire(None)
@@ -180,28 +215,32 @@ class Response:
             "output": [self._item_wire(item) for item in self.items] if done else [],
             "conversation_id": owner.conversation_id if self.in_conversation else None,
         }
-        tail = {"usage": self._usage() if done else None, "metadata": self._metadata}
-        return owner.dialect.response(self._session, head, tail)
+        tail = {"usage": self._usage() if done else None, "metadata": self._brief.metadata}
+        return owner.dialect.response(self._brief.session, head, tail)
 
     def _item_wire(self, item: Item) -> dict[str, Any]:
         return self._owner.dialect.item(item, with_object=bool(self._owner.knobs["openai.item_object"]))
 
     def _usage(self) -> dict[str, Any]:
-        text_in, audio_in = self._input_tokens
+        given, seen = self._brief.input_tokens, self._brief.cached_tokens
         text_out = audio_out = 0
         for item in self.items:
-            text, audio = item.tokens()
+            made = item.tokens()
             transcript = sum(text_tokens(part.transcript or "") for part in item.parts)
-            text_out += text + transcript
-            audio_out += audio
-        cached = {"text_tokens": 0, "audio_tokens": 0}
-        details: dict[str, Any] = {"text_tokens": text_in, "audio_tokens": audio_in, "cached_tokens": 0}
+            text_out += made.text + transcript
+            audio_out += made.audio
+        cached = {"text_tokens": seen.text, "audio_tokens": seen.audio}
+        details: dict[str, Any] = {
+            "text_tokens": given.text,
+            "audio_tokens": given.audio,
+            "cached_tokens": seen.total,
+        }
         if self._owner.dialect.name == "ga":
-            details["image_tokens"] = 0
-            cached["image_tokens"] = 0
+            details["image_tokens"] = given.image
+            cached["image_tokens"] = seen.image
         return {
-            "total_tokens": text_in + audio_in + text_out + audio_out,
-            "input_tokens": text_in + audio_in,
+            "total_tokens": given.total + text_out + audio_out,
+            "input_tokens": given.total,
             "output_tokens": text_out + audio_out,
             "input_token_details": {**details, "cached_tokens_details": cached},
             "output_token_details": {"text_tokens": text_out, "audio_tokens": audio_out},
@@ -218,6 +257,8 @@ class Response:
         self.status = status
         self._owner.emit("response.done", {"response": self._wire(details)})
         self._owner.response_finished(self)
+        for action in self._after if status is Status.COMPLETED else ():
+            action()
 
     # -- output
 
@@ -230,14 +271,26 @@ class Response:
     def _play(self) -> Iterator[float]:
         """The response as a script: does something, then yields how many seconds pass until the next thing."""
         yield self._owner.ports.choices.delay(f"{self._point}/delay", 20, 250, 3000)
-        if self._failure is not None:
-            error = {"type": "server_error", "code": self._failure}
+        brief = self._brief
+        if brief.failure is not None:
+            error = failure_of(brief.failure, with_message=self._owner.dialect.name == "ga")
             self._finish(Status.FAILED, {"type": "failed", "error": error})
             return
-        for output in self._outputs:
+        tools = self._owner.mcp.ready_in(self.settings.tools)
+        if tools:
+            yield tools
+        try:
+            outputs = brief.think()
+        except VendorError as refused:
+            error = failure_of(refused.code or refused.name, with_message=self._owner.dialect.name == "ga")
+            self._finish(Status.FAILED, {"type": "failed", "error": error})
+            return
+        for output in self._allowed(outputs):
             match output:
                 case Call():
                     yield from self._call(output)
+                case McpCall():
+                    yield from self._call_mcp(output)
                 case Say() if self.settings.audio:
                     yield from self._speak(output)
                 case Say():
@@ -245,6 +298,19 @@ class Response:
             if self.status is not Status.IN_PROGRESS:
                 return
         self._finish(Status.COMPLETED, None)
+
+    def _allowed(self, outputs: Sequence[Output]) -> Iterator[Output]:
+        """What the settings of the response leave of what the model would say and call, with its preamble."""
+        choice, parallel = self.settings.tool_choice, self.settings.parallel_tool_calls
+        called = False
+        for output in outputs:
+            if isinstance(output, Say):
+                yield output
+            elif choice != "none" and (parallel or not called):
+                if not called and self._brief.preamble is not None:
+                    yield Say(self._brief.preamble)
+                called = True
+                yield output
 
     def _place(self) -> dict[str, Any]:
         assert self._item is not None
@@ -263,17 +329,33 @@ class Response:
     def _close_item(self, status: str) -> None:
         item = self._item
         assert item is not None
-        if item.type == "function_call":
-            fields = {**self._place(), "call_id": item.call_id, "arguments": item.arguments}
-            if self._owner.dialect.name == "ga":
-                fields["name"] = item.name
-            self._owner.emit("response.function_call_arguments.done", fields)
+        if self._open_arguments:
+            self._close_arguments(item)
         item.status = status
         if self._emit_items:
             self._owner.item_done(item, self._previous)
         fields = {"response_id": self.id, "output_index": len(self.items) - 1, "item": self._item_wire(item)}
         self._owner.emit("response.output_item.done", fields)
         self._item = None
+
+    def _leave_item(self) -> None:
+        """The response is done with its item, which will be finished after it."""
+        item = self._item
+        assert item is not None
+        fields = {"response_id": self.id, "output_index": len(self.items) - 1, "item": self._item_wire(item)}
+        self._owner.emit("response.output_item.done", fields)
+        self._item = None
+
+    def _close_arguments(self, item: Item) -> None:
+        self._open_arguments = False
+        if item.raw is not None:
+            fields = {**self._place(), "arguments": item.raw["arguments"]}
+            self._owner.emit("response.mcp_call_arguments.done", fields)
+            return
+        fields = {**self._place(), "call_id": item.call_id, "arguments": item.arguments}
+        if self._owner.dialect.name == "ga":
+            fields["name"] = item.name
+        self._owner.emit("response.function_call_arguments.done", fields)
 
     def _open_part(self, part: Part, wire: Mapping[str, Any]) -> dict[str, Any]:
         assert self._item is not None
@@ -302,28 +384,45 @@ class Response:
         owner.emit("response.content_part.done", {**place, "part": wire})
         self._part = None
 
-    def _message(self) -> Item:
-        return Item(self._owner.new_id("item"), "message", status="in_progress", role="assistant")
+    def _message(self, say: Say) -> Item:
+        phase = None
+        if self._brief.phases:
+            phase = "commentary" if say.phrase == self._brief.preamble else "final_answer"
+        return Item(self._owner.new_id("item"), "message", status="in_progress", role="assistant", phase=phase)
+
+    def _room(self, total: int, limit: int) -> tuple[int, str]:
+        """How much of `total` may be said, and why not more."""
+        if self._brief.filtered and total // 2 < limit:
+            return total // 2, "content_filter"
+        return min(total, limit), "max_output_tokens"
 
     def _speak(self, say: Say) -> Iterator[float]:
         owner = self._owner
-        audio_format = self.settings.output_format
+        media = owner.media
+        # On a call the sound leaves by the media track, whatever the format in the session's settings.
+        audio_format = self.settings.output_format if media is None else FORMATS["audio/pcm"]
         encoding, rate = audio_format.encoding, audio_format.rate
-        total = len(speak(say.phrase, encoding, rate))
+        sound = voiced(say.phrase, encoding, rate, self.settings.speed)
+        total = len(sound)
         limit = self.settings.max_output_tokens
-        room = total if limit is None else min(total, limit * AUDIO_MS_PER_TOKEN * audio_format.bytes_per_ms)
+        room, reason = self._room(
+            total, total if limit is None else limit * AUDIO_MS_PER_TOKEN * audio_format.bytes_per_ms
+        )
+        room -= room % audio_format.sample_bytes
         words = say.text.split(" ")
-        self._open_item(self._message())
-        part = Part("audio", transcript="")
+        self._open_item(self._message(say))
+        part = Part("audio", transcript="", audio=sound, bytes_per_ms=audio_format.bytes_per_ms)
         place = self._open_part(part, {"type": "audio", "transcript": ""})
         event_type = owner.dialect.event("response.output_audio.delta")
         between = (
             f'","response_id":"{self.id}","item_id":"{place["item_id"]}","output_index":{place["output_index"]},'
             '"content_index":0,"delta":"'
         )
-        unevenness = owner.ports.choices.integer(f"{self._point}/unevenness", 0, 10, 40)
+        message = f"/message{len(self.items)}" if self.first_audio_at is not None else ""
+        unevenness = owner.ports.choices.integer(f"{self._point}{message}/unevenness", 0, 10, 40)
         sent = said = pause = 0
-        self.first_audio_at = owner.ports.clock.now()
+        if self.first_audio_at is None:
+            self.first_audio_at = owner.ports.clock.now()
         for size, gap in chunks(room, audio_format, unevenness):
             if sent:
                 yield pause / 1000
@@ -335,9 +434,12 @@ class Response:
                 )
                 said = spoken
                 part.transcript = f"{part.transcript}{delta}"
-                owner.emit("response.output_audio_transcript.delta", {**place, "delta": delta, **owner.padding()})
-            audio = _spoken(say.phrase, encoding, rate, sent, sent + size)
-            if sent:
+                fields = {**place, "delta": delta, **owner.padding(observed=False)}
+                owner.emit("response.output_audio_transcript.delta", fields)
+            audio = "" if media is not None else _spoken(sound, sent, sent + size)
+            if media is not None:
+                media.add(self.id, place["item_id"], 0, sound[sent : sent + size])
+            elif sent:
                 owner.emit_valid(
                     event_type, f'{{"type":"{event_type}","event_id":"{owner.new_id("event")}{between}{audio}"}}'
                 )
@@ -347,7 +449,7 @@ class Response:
             sent += size
             part.duration_ms = sent / audio_format.bytes_per_ms
         if room < total:
-            self._finish(Status.INCOMPLETE, {"type": "incomplete", "reason": "max_output_tokens"})
+            self._finish(Status.INCOMPLETE, {"type": "incomplete", "reason": reason})
             return
         self._close_part()
         self._close_item("completed")
@@ -356,8 +458,8 @@ class Response:
         owner = self._owner
         words = say.text.split(" ")
         limit = self.settings.max_output_tokens
-        room = len(words) if limit is None else min(len(words), limit * 3 // 4)
-        self._open_item(self._message())
+        room, reason = self._room(len(words), len(words) if limit is None else limit * 3 // 4)
+        self._open_item(self._message(say))
         part = Part("text")
         place = self._open_part(part, {"type": "text", "text": ""})
         for index, word in enumerate(words[:room]):
@@ -367,7 +469,7 @@ class Response:
             part.text += delta
             owner.emit("response.output_text.delta", {**place, "delta": delta, **owner.padding()})
         if room < len(words):
-            self._finish(Status.INCOMPLETE, {"type": "incomplete", "reason": "max_output_tokens"})
+            self._finish(Status.INCOMPLETE, {"type": "incomplete", "reason": reason})
             return
         self._close_part()
         self._close_item("completed")
@@ -376,14 +478,57 @@ class Response:
         owner = self._owner
         item = Item(owner.new_id("item"), "function_call", "in_progress", name=call.name, call_id=owner.new_id("call"))
         self._open_item(item)
+        self._open_arguments = True
         place = {**self._place(), "call_id": item.call_id}
-        text = arguments_text(call)
-        step = 12
-        for start in range(0, len(text), step):
-            if start:
+        for delta in _deltas(arguments_text(call)):
+            if item.arguments:
                 yield TEXT_GAP_MS / 1000
-            delta = text[start : start + step]
             item.arguments += delta
-            fields = {**place, "delta": delta, **owner.padding()}
+            fields = {**place, "delta": delta, **owner.padding(observed=False)}
             owner.emit("response.function_call_arguments.delta", fields)
+        self._close_item("completed")
+
+    def _call_mcp(self, call: McpCall) -> Iterator[float]:
+        """The call of a tool of an MCP server; made here, or after the response when it must be approved first."""
+        owner = self._owner
+        raw: dict[str, Any] = {
+            "type": "mcp_call",
+            "server_label": call.server_label,
+            "name": call.name,
+            "arguments": "",
+            "approval_request_id": None,
+            "output": None,
+            "error": None,
+        }
+        item = Item(owner.new_id("mcp"), "mcp_call", "in_progress", raw=raw)
+        self._open_item(item)
+        self._open_arguments = True
+        place, previous = self._place(), self._previous
+        index = place["output_index"]
+        for delta in _deltas(arguments_text(call)):
+            if raw["arguments"]:
+                yield TEXT_GAP_MS / 1000
+            raw["arguments"] += delta
+            fields = {**place, "delta": delta, **owner.padding()}
+            owner.emit("response.mcp_call_arguments.delta", fields)
+        self._close_arguments(item)
+        if owner.mcp.wants_approval(self.settings.tools, call.server_label, call.name):
+            self._leave_item()
+            self._request_approval(item, index, previous)
+        elif owner.knobs["openai.mcp_call_runs"] == "in_response":
+            yield owner.mcp.begin(item, index)
+            owner.mcp.finish(item, index)
+            self._close_item("completed")
+            self._after.append(self._on_called)
+        else:
+            self._leave_item()
+            self._after.append(lambda: owner.mcp.later(item, index, previous, self._on_called))
+
+    def _request_approval(self, call: Item, index: int, previous: str | None) -> None:
+        assert call.raw is not None
+        raw = {"type": "mcp_approval_request", **{key: call.raw[key] for key in ("server_label", "name", "arguments")}}
+        request = Item(self._owner.new_id("mcpr"), "mcp_approval_request", raw=raw)
+        call.raw["approval_request_id"] = request.id
+        self._owner.mcp.ask(call, request, index, previous, self._on_called)
+        self._open_item(request)
         self._close_item("completed")

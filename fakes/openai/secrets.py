@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fakes.knobs import Knobs
-from fakes.openai.catalogue import Model
+from fakes.openai.catalogue import Model, catalogue
 from fakes.openai.dialects import Dialect, Wire, defaults
+from fakes.openai.translation import translation_session
+from fakes.openai.updates import fitting
 from fakes.ports import Ports
 
 if TYPE_CHECKING:
@@ -118,25 +120,14 @@ def effective(dialect: Dialect, secret: Secret, model: Model | None, knobs: Knob
                 session |= defaults()["ga_reasoning"]
         if secret.model is None:
             del session["model"]
-    return dialect.merged(session, secret.defaults)
+    return fitting(dialect, catalogue(), dialect.merged(session, secret.defaults))
 
 
 def effective_translation(secret: Secret, session_id: str) -> Wire:
-    """The translation session that a secret stands for; the vendor fills in what its settings leave out."""
-    given = secret.session.get("audio") or {}
-    heard = {"transcription": None, "noise_reduction": None, **(given.get("input") or {})}
-    spoken = {"language": "en", **(given.get("output") or {})}
-    return {
-        "id": session_id,
-        "type": "translation",
-        "expires_at": 0,
-        "model": secret.model,
-        "audio": {"input": heard, "output": spoken},
-    }
+    """The translation session that a secret stands for, as the answer to its minting shows it."""
+    return translation_session(secret.session, session_id, secret.model, expires_at=0)
 
 
 def preset(session: RealtimeSession, update: Mapping[str, Any]) -> None:
     """Let a session that has not begun start from the settings of a client secret instead of the vendor's own."""
-    session.wire = session.dialect.merged(session.wire, update)
-    session.settings = session.dialect.settings(session.wire)
-    session.input.configure(session.settings.input_format, session.settings.turn_detection)
+    session.adopt(session.dialect.merged(session.wire, update))

@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 
 from fakes.openai.frames import Frame
-from fakes.openai.handshake import PATH, SUBPROTOCOL, Accept, HandshakeRequest, RefuseHttp, RefuseInBand
-from fakes.openai.http import HttpAnswer, HttpRequest
+from fakes.openai.handshake import PATH, SUBPROTOCOL, TRANSLATIONS, Accept, HandshakeRequest, RefuseHttp, RefuseInBand
+from fakes.openai.http import BODY_LIMIT, Came, HttpAnswer, HttpRequest, Offered
+from fakes.openai.links import WebSocketSession
+from fakes.openai.plans import HttpPlan
+from fakes.openai.poster import WebhookPoster
 from fakes.openai.protocol import validate
 from fakes.openai.service import OpenAIService, Opening
-from fakes.openai.session import CHANNEL, RealtimeSession
+from fakes.openai.session import CHANNEL
 from fakes.sockets import reset
 
 MAX_MESSAGE = 16 * 1024 * 1024
@@ -59,28 +65,35 @@ class Connection:
 
 
 class OpenAIServer:
-    """The service as an aiohttp application: `app` is to be run by whoever owns the loop."""
+    """The service as an aiohttp application: `app` is to be run by whoever owns the loop.
+
+    `routes`: where the receivers of webhooks really listen, see `WebhookPoster`.
+    """
 
     name = "openai"
     hosts = ("api.openai.com",)
 
-    def __init__(self, service: OpenAIService) -> None:
+    def __init__(self, service: OpenAIService, *, routes: Mapping[str, str] | None = None) -> None:
         self.service = service
-        self.app = web.Application()
+        self._poster = WebhookPoster(service, routes)
+        self.app = web.Application(client_max_size=BODY_LIMIT)
         self.app.router.add_route("*", "/{path:.*}", self._handle)
         self._held: set[asyncio.Future[None]] = set()
 
     async def close(self) -> None:
         """Reset every connection that is still open, also those that wait for their handshake; end every call."""
+        await self._poster.close()
+        self.service.calls.end()
         for session in self.service.sessions:
             session.abort()
-        self.service.calls.end()
+        for link in self.service.links:
+            link.abort()
         for waiter in list(self._held):
             if not waiter.done():
                 waiter.set_result(None)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        if request.path == PATH and request.headers.get("Upgrade", "").lower() == "websocket":
+        if request.path in (PATH, TRANSLATIONS) and request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._upgrade(request)
         return await self._http(request)
 
@@ -88,23 +101,46 @@ class OpenAIServer:
 
     async def _http(self, request: web.Request) -> web.Response:
         service, headers = self.service, _lowered(request)
-        connection, client, body = service.request_name(), service.client(headers), await request.read()
-        answer = service.http(HttpRequest(request.method, request.path, headers, request.query, body))
-        service.ports.recorder.record(
-            client,
-            service.party,
-            HTTP_CHANNEL,
-            "request",
-            body,
-            connection=connection,
-            invalid=answer.invalid if isinstance(answer, HttpAnswer) else None,
-            meta={"method": request.method, "url": str(request.url), "headers": list(request.headers.items())},
-        )
+        connection, client, body = service.request_name(), service.client(headers), b""
+        meta = {"method": request.method, "url": str(request.url), "headers": list(request.headers.items())}
+
+        def came(invalid: str | None) -> None:
+            self._came(client, connection, "request", body, channel=HTTP_CHANNEL, invalid=invalid, meta=meta)
+
+        plan = service.http_plan(request.path)
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            answer: HttpAnswer | Offered = service.too_large(
+                HttpRequest(request.method, request.path, headers, request.query), came
+            )
+        else:
+            asked = HttpRequest(request.method, request.path, headers, request.query, body)
+            answer = self._as_planned(plan, asked, came) or service.http(asked, came)
+        if plan.silent or plan.delay_ms:
+            await self._pause(request, None if plan.silent else plan.delay_ms / 1000)
+        if plan.silent or plan.reset:
+            return self._unanswered(request, client, connection)
         if isinstance(answer, HttpAnswer):
+            if request.method == "HEAD":
+                answer = replace(answer, body=None, text="")
             return self._answered(answer, client, connection, HTTP_CHANNEL, "response")
         async with service.ports.gates.delivery(answer.gate):
             answered = await service.answer(answer)
             return self._answered(answered, client, connection, HTTP_CHANNEL, "response")
+
+    def _as_planned(self, plan: HttpPlan, asked: HttpRequest, came: Came) -> HttpAnswer | None:
+        planned = plan.answered(asked.method, asked.path)
+        if planned is not None:
+            came(None)
+        return planned
+
+    def _unanswered(self, request: web.Request, client: str, connection: str) -> web.Response:
+        meta = {"code": 1006, "reason": "reset", "initiator": self.service.party}
+        self._went(client, connection, "close", channel=HTTP_CHANNEL, meta=meta)
+        reset(request.transport)
+        self.service.changed()
+        return web.Response(status=499)
 
     def _answered(self, answer: HttpAnswer, client: str, connection: str, channel: str, kind: str) -> web.Response:
         body = answer.text if answer.body is None else json.dumps(answer.body)
@@ -112,17 +148,44 @@ class OpenAIServer:
         if body:
             response.content_type = answer.content_type
             response.text = body
-        self.service.ports.recorder.record(
-            self.service.party,
-            client,
-            channel,
-            kind,
-            body,
-            connection=connection,
-            meta={"status": answer.status, "headers": list(response.headers.items())},
-        )
+        meta = {"status": answer.status, "headers": list(response.headers.items())}
+        self._went(client, connection, kind, body, channel=channel, meta=meta)
         self.service.changed()
         return response
+
+    # -- record
+
+    def _came(
+        self,
+        client: str,
+        connection: str,
+        kind: str,
+        body: str | bytes | None = None,
+        *,
+        channel: str = CHANNEL,
+        invalid: str | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> None:
+        """Write down what a client has sent."""
+        self.service.ports.recorder.record(
+            client, self.service.party, channel, kind, body, connection=connection, invalid=invalid, meta=meta
+        )
+
+    def _went(
+        self,
+        client: str,
+        connection: str,
+        kind: str,
+        body: str | bytes | None = None,
+        *,
+        channel: str = CHANNEL,
+        invalid: str | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> None:
+        """Write down what is sent to a client."""
+        self.service.ports.recorder.record(
+            self.service.party, client, channel, kind, body, connection=connection, invalid=invalid, meta=meta
+        )
 
     # -- WebSocket
 
@@ -131,14 +194,9 @@ class OpenAIServer:
         headers = _lowered(request)
         offered = tuple(part.strip() for part in headers.get("sec-websocket-protocol", "").split(",") if part.strip())
         opening = service.open(HandshakeRequest(request.path, dict(request.query), headers, offered))
-        service.ports.recorder.record(
-            opening.client,
-            service.party,
-            CHANNEL,
-            "upgrade",
-            connection=opening.connection,
-            meta={"url": str(request.url), "headers": list(request.headers.items()), "subprotocols": list(offered)},
-        )
+        meta: dict[str, Any] = {"url": str(request.url), "headers": list(request.headers.items())}
+        meta["subprotocols"] = list(offered)
+        self._came(opening.client, opening.connection, "upgrade", meta=meta)
         await self._pause(request, None if opening.plan.silent else opening.delay)
         transport = request.transport
         if transport is None or transport.is_closing():
@@ -165,14 +223,8 @@ class OpenAIServer:
                 await ws.prepare(request)
             except ConnectionError:
                 return self._abandoned(opening)
-            service.ports.recorder.record(
-                service.party,
-                opening.client,
-                CHANNEL,
-                "upgrade.accepted",
-                connection=opening.connection,
-                meta={"status": 101, "headers": list(ws.headers.items()), "subprotocol": decision.subprotocol},
-            )
+            meta = {"status": 101, "headers": list(ws.headers.items()), "subprotocol": decision.subprotocol}
+            self._went(opening.client, opening.connection, "upgrade.accepted", meta=meta)
         if isinstance(decision, RefuseInBand):
             await self._refuse_in_band(ws, opening, decision)
         else:
@@ -208,29 +260,15 @@ class OpenAIServer:
             timer.cancel()
 
     def _refused(self, opening: Opening, reason: str) -> None:
-        service = self.service
-        service.ports.recorder.record(
-            service.party,
-            opening.client,
-            CHANNEL,
-            "upgrade.refused",
-            connection=opening.connection,
-            meta={"reason": reason},
-        )
-        service.changed()
+        self._went(opening.client, opening.connection, "upgrade.refused", meta={"reason": reason})
+        self.service.changed()
 
     def _abandoned(self, opening: Opening) -> web.Response:
         """The client has gone before it was answered."""
-        service = self.service
-        service.ports.recorder.record(
-            opening.client,
-            service.party,
-            CHANNEL,
-            "close",
-            connection=opening.connection,
-            meta={"code": 1006, "reason": "gone before the handshake was answered", "initiator": opening.client},
-        )
-        service.changed()
+        client, reason = opening.client, "gone before the handshake was answered"
+        meta = {"code": 1006, "reason": reason, "initiator": client}
+        self._came(client, opening.connection, "close", meta=meta)
+        self.service.changed()
         return web.Response(status=499)
 
     async def _refuse_in_band(self, ws: web.WebSocketResponse, opening: Opening, decision: RefuseInBand) -> None:
@@ -238,14 +276,11 @@ class OpenAIServer:
         token = service.ports.choices.token(f"openai/session{opening.ordinal}/ids", 12)
         event = {"type": "error", "event_id": f"event_{token}00001", "error": decision.error.event(None)}
         body = json.dumps(event, separators=(",", ":"))
-        record = service.ports.recorder.record
-        parties = (service.party, opening.client, CHANNEL)
         meta = {"code": decision.code, "reason": decision.error.reason, "initiator": service.party}
         try:
-            invalid = validate("ga", "server", event)
-            record(*parties, "error", body, connection=opening.connection, invalid=invalid)
+            self._went(opening.client, opening.connection, "error", body, invalid=validate("ga", "server", event))
             await ws.send_str(body)
-            record(*parties, "close", connection=opening.connection, meta=meta)
+            self._went(opening.client, opening.connection, "close", meta=meta)
             service.changed()
             await ws.close(code=decision.code, message=decision.error.reason.encode())
         except ConnectionError:
@@ -255,7 +290,7 @@ class OpenAIServer:
         self, ws: web.WebSocketResponse, transport: asyncio.Transport, opening: Opening, decision: Accept
     ) -> None:
         connection = Connection(transport)
-        session = self.service.accept(opening, decision, connection)
+        session = self.service.serve(opening, decision, connection)
         writer = asyncio.get_running_loop().create_task(self._write(ws, connection, session))
         self._ping_later(connection, session)
         session.start(opening.plan.created_delay_ms)
@@ -269,7 +304,7 @@ class OpenAIServer:
             # When the vendor closes, the writer waits for the client's close frame; aiohttp limits how long.
             await asyncio.gather(writer, return_exceptions=True)
 
-    def _ping_later(self, connection: Connection, session: RealtimeSession) -> None:
+    def _ping_later(self, connection: Connection, session: WebSocketSession) -> None:
         seconds = int(self.service.knobs["openai.ping_seconds"])
         if not seconds:
             return
@@ -280,7 +315,7 @@ class OpenAIServer:
 
         session.later(seconds, ping)
 
-    async def _read(self, ws: web.WebSocketResponse, session: RealtimeSession, client: str) -> None:
+    async def _read(self, ws: web.WebSocketResponse, session: WebSocketSession, client: str) -> None:
         """Carry frames in until the connection ends."""
         while True:
             message = await ws.receive()
@@ -307,7 +342,7 @@ class OpenAIServer:
                 session.connection_lost(WSCloseCode.ABNORMAL_CLOSURE, "", client)
                 return
 
-    async def _write(self, ws: web.WebSocketResponse, connection: Connection, session: RealtimeSession) -> None:
+    async def _write(self, ws: web.WebSocketResponse, connection: Connection, session: WebSocketSession) -> None:
         """Carry frames out, in order, each one when its gate lets it through."""
         gates = self.service.ports.gates
         while not connection.closing:
@@ -325,7 +360,7 @@ class OpenAIServer:
                 return
 
     async def _leave(
-        self, ws: web.WebSocketResponse, frame: Frame, connection: Connection, session: RealtimeSession
+        self, ws: web.WebSocketResponse, frame: Frame, connection: Connection, session: WebSocketSession
     ) -> None:
         if ws.closed:
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -10,16 +10,23 @@ from typing import TypeVar
 
 from fakes.knobs import Knobs
 from fakes.openai.brain import Brain, PhraseBookBrain
-from fakes.openai.calls import Answerer, Calls
+from fakes.openai.calls import Answerer, Call, Calls
 from fakes.openai.catalogue import catalogue
 from fakes.openai.dialects import DIALECTS
 from fakes.openai.errors import ErrorText, VendorError, error_text
 from fakes.openai.frames import Sink
 from fakes.openai.handshake import Accept, Decision, Handshake, HandshakeRequest, KeyInfo, RefuseHttp, RefuseInBand
-from fakes.openai.http import HttpAnswer, HttpEndpoints, HttpRequest, Offered
+from fakes.openai.http import Came, HttpAnswer, HttpEndpoints, HttpRequest, Offered
+from fakes.openai.links import Link, WebSocketSession
+from fakes.openai.mcp import McpServer
+from fakes.openai.plans import HttpPlan, HttpPlans
 from fakes.openai.secrets import ClientSecrets, preset
 from fakes.openai.session import RealtimeSession
+from fakes.openai.sideband import SharedSink, Sideband
+from fakes.openai.sip import SipLeg, incoming
+from fakes.openai.translation import TranslationSession
 from fakes.openai.waiting import Waiting
+from fakes.openai.webhooks import WebhookEndpoint, Webhooks
 from fakes.ports import Ports
 
 T = TypeVar("T")
@@ -101,6 +108,7 @@ class OpenAIService:
         client_party: str = "gateway",
         browser_party: str | None = "browser",
         answerer: Answerer | None = None,
+        webhook: WebhookEndpoint | None = None,
     ) -> None:
         self.ports = ports
         self.as_of = as_of
@@ -109,17 +117,29 @@ class OpenAIService:
         self.client_party = client_party
         self.browser_party = browser_party
         self.answerer = answerer
+        self.webhook = webhook
         self.party = "openai"
+        self.webhooks = Webhooks(ports, self.knobs, client_party, self.party)
+        self.mcp_servers: dict[str, McpServer] = {}
+        """The MCP servers that sessions can have as tools, by URL or by id of a connector; for test cases to fill."""
         self.sessions: list[RealtimeSession] = []
         """Every session that was opened, past ones too, in the order of their connections' acceptance."""
+        self.links: list[Link] = []
+        """Every sideband and every translation session, past ones too."""
         self.openings: list[Opening] = []
         """Every connection that asked for a session, refused ones too."""
         self.secrets = ClientSecrets(ports)
         """Every client secret that was minted."""
-        self.handshake = Handshake(catalogue(), keys, self.knobs, as_of, self.secrets)
-        self._endpoints = HttpEndpoints(self, self.handshake.access, self.secrets)
+        self.calls = Calls(ports)
+        """The WebRTC and SIP calls."""
+        self.keys = keys if isinstance(keys, dict) else dict(keys)
+        """What each key may do; it may be changed at any time."""
+        self.handshake = Handshake(catalogue(), self.keys, self.knobs, as_of, self.secrets, self.calls)
+        self._endpoints = HttpEndpoints(self, self.handshake.access)
         self._era = catalogue().era(as_of)
         self._plans: dict[int, HandshakePlan] = {}
+        self._http_plans = HttpPlans()
+        self._shared: dict[str, SharedSink] = {}
         self._waiting = Waiting()
         self._requests = 0
 
@@ -128,6 +148,11 @@ class OpenAIService:
     def plan(self, plan: HandshakePlan, connection: int | None = None) -> None:
         """Fix what happens at the handshake of the nth connection, counted from 1; by default of the next one."""
         self._plans[connection if connection is not None else len(self.openings) + 1] = plan
+
+    def plan_http(self, path: str, plan: HttpPlan | None, request: int | None = None) -> None:
+        """Fix what becomes of the nth HTTP request to a path, counted from the first plan on; without a number, of all
+        of them from now on. A plan of None takes that back."""
+        self._http_plans.put(path, plan, request)
 
     async def wait_for(self, condition: Callable[[], T | None]) -> T:
         """Wait until `condition` returns something true, and return that. It is tried whenever something happens."""
@@ -142,15 +167,21 @@ class OpenAIService:
         """Something has happened: look at the conditions that are waited for."""
         self._waiting.changed()
 
-    @property
-    def calls(self) -> Calls:
-        """The WebRTC and SIP calls."""
-        return self._endpoints.calls
-
     def client(self, headers: Mapping[str, str]) -> str:
         """Who has sent a request, by its headers; their names are in lower case."""
         browser = self.browser_party
         return browser if browser is not None and "origin" in headers else self.client_party
+
+    def incoming_sip(
+        self, caller: str, number: str = "+15550100", *, headers: Sequence[tuple[str, str]] = ()
+    ) -> SipLeg:
+        """Let a SIP call come in from the number `caller`, and tell the webhook of the project.
+
+        `headers`: more of the INVITE's. Raises `ValueError` when the service has no webhook.
+        """
+        if self.webhook is None:
+            raise ValueError("nobody is told of a SIP call: give OpenAIService(webhook=WebhookEndpoint(url, secret))")
+        return incoming(self, self.webhook, caller, number, headers)
 
     # -- WebSocket
 
@@ -177,6 +208,52 @@ class OpenAIService:
             return RefuseInBand(error, code, subprotocol)
         return decision
 
+    def serve(self, opening: Opening, decision: Accept, sink: Sink) -> WebSocketSession:
+        """The upgrade has been answered: open what it asked for. The caller starts it when the sink is ready."""
+        if decision.kind == "translation":
+            return self._translate(opening, decision, sink)
+        if decision.call is not None:
+            return self._join(opening, decision.call, sink)
+        return self.accept(opening, decision, sink)
+
+    def _translate(self, opening: Opening, decision: Accept, sink: Sink) -> TranslationSession:
+        assert decision.model is not None
+        session = TranslationSession(
+            self.ports,
+            sink,
+            ordinal=opening.ordinal,
+            model=decision.model,
+            minutes=self._era.session_minutes[decision.dialect],
+            catalogue=catalogue(),
+            knobs=self.knobs,
+            preset=decision.preset,
+            client_party=opening.client,
+            party=self.party,
+            on_change=self.changed,
+        )
+        self.links.append(session)
+        self.changed()
+        return session
+
+    def _join(self, opening: Opening, call: Call, sink: Sink) -> Sideband:
+        if call.id not in self._shared:
+            assert call.running is not None, "the handshake lets nobody join a call without a session"
+            call.running.share(lambda own: self._shared.setdefault(call.id, SharedSink(own, self.knobs)))
+        sideband = Sideband(
+            self.ports,
+            sink,
+            ordinal=opening.ordinal,
+            call=call,
+            shared=self._shared[call.id],
+            knobs=self.knobs,
+            client_party=opening.client,
+            party=self.party,
+            on_change=self.changed,
+        )
+        self.links.append(sideband)
+        self.changed()
+        return sideband
+
     def accept(self, opening: Opening, decision: Accept, sink: Sink) -> RealtimeSession:
         """The upgrade has been answered: open the session. The caller starts it when the sink is ready."""
         session = RealtimeSession(
@@ -193,6 +270,7 @@ class OpenAIService:
             client_party=opening.client,
             party=self.party,
             on_change=self.changed,
+            mcp_servers=self.mcp_servers,
         )
         if decision.preset is not None:
             preset(session, decision.preset)
@@ -209,9 +287,20 @@ class OpenAIService:
         self._requests += 1
         return f"openai/http#{self._requests}"
 
-    def http(self, request: HttpRequest) -> HttpAnswer | Offered:
-        """Answer a plain HTTP request; an SDP offer that has been found good goes to `answer`."""
-        return self._endpoints.handle(request)
+    def http_plan(self, path: str) -> HttpPlan:
+        """What a test case wants of a request that has come."""
+        return self._http_plans.take(path)
+
+    def http(self, request: HttpRequest, came: Came = lambda invalid: None) -> HttpAnswer | Offered:
+        """Answer a plain HTTP request; an SDP offer that has been found good goes to `answer`.
+
+        `came` is told of the request, and why it is invalid if it is, before it has any effect on a call.
+        """
+        return self._endpoints.handle(request, came)
+
+    def too_large(self, request: HttpRequest, came: Came = lambda invalid: None) -> HttpAnswer:
+        """Answer a request whose body is too large to be read."""
+        return self._endpoints.too_large(request, came)
 
     async def answer(self, offered: Offered) -> HttpAnswer:
         """Let the answerer answer an offer."""

@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fakes.openai.catalogue import Catalogue
+from fakes.knobs import Knobs
+from fakes.openai.catalogue import Catalogue, Model
 from fakes.openai.dialects import Dialect, Settings
 from fakes.openai.errors import VendorError, listed
 
 
 def check_update(
-    dialect: Dialect, catalogue: Catalogue, session: Mapping[str, Any], update: Mapping[str, Any], *, spoke: bool
+    dialect: Dialect,
+    catalogue: Catalogue,
+    session: Mapping[str, Any],
+    update: Mapping[str, Any],
+    *,
+    spoke: bool,
+    answering: bool,
 ) -> None:
-    """Raise `VendorError` when a realtime session may not be updated so. `spoke`: there is audio of the assistant."""
+    """Raise `VendorError` when a realtime session may not be updated so.
+
+    `spoke`: there is audio of the assistant. `answering`: a response is being made.
+    """
     model = dialect.get(update, "model")
     if model is not None and model != dialect.get(session, "model"):
         raise VendorError("cannot_update_model", param=dialect.param("model"), model=dialect.get(session, "model"))
@@ -21,17 +31,82 @@ def check_update(
     voice = dialect.get(update, "voice")
     if voice is not None and voice != dialect.get(session, "voice") and spoke:
         raise VendorError("cannot_update_voice")
+    speed = dialect.get(update, "speed")
+    if speed is not None and speed != dialect.get(session, "speed") and answering:
+        raise VendorError("cannot_update_speed", param=dialect.param("speed"))
     tracing = dialect.get(session, "tracing")
     if tracing is not None and dialect.has(update, "tracing") and dialect.get(update, "tracing") != tracing:
         raise VendorError("cannot_update_tracing", param=dialect.param("tracing"))
 
 
-def check_transcription(dialect: Dialect, catalogue: Catalogue, settings: Settings) -> None:
-    """Raise `VendorError` when a transcription session asks for turn detection of a model that has none."""
-    name = (settings.transcription or {}).get("model")
+def check_transcription(
+    dialect: Dialect,
+    catalogue: Catalogue,
+    settings: Settings,
+    update: Mapping[str, Any],
+    under: str = "session",
+    knobs: Knobs | None = None,
+) -> None:
+    """Raise `VendorError` when a transcription is asked for that the model has not: by `update`, or what there was."""
+    transcription = settings.transcription or {}
+    name = transcription.get("model")
     model = catalogue.models.get(name) if isinstance(name, str) else None
-    if settings.turn_detection is not None and model is not None and not model.turn_detection:
-        raise VendorError("turn_detection_not_supported", param=dialect.param("turn_detection"))
+    asked = dialect.get(update, "transcription") or {}
+    param = dialect.param("transcription", under)
+    if model is None or model.kind != "transcription" or dialect.name not in model.dialects:
+        if asked.get("model") is not None:
+            options = [known.name for known in catalogue.models.values() if known.kind == "transcription"]
+            options = [option for option in options if dialect.name in catalogue.models[option].dialects]
+            raise VendorError("invalid_value", param=f"{param}.model", got=name, options=listed(options))
+        return
+    if settings.transcribes_only and not model.turn_detection and settings.turn_detection is not None:
+        omitted = not dialect.has(update, "turn_detection")
+        if not omitted or (knobs is not None and knobs["openai.turn_detection_omitted"] == "refuse"):
+            raise VendorError("turn_detection_not_supported", param=dialect.param("turn_detection", under))
+    for field, supported in (
+        ("prompt", model.prompt),
+        ("delay", model.delay),
+        ("keywords", model.keywords),
+        ("languages", model.keywords),
+    ):
+        if asked.get(field) and not supported:
+            raise VendorError("transcription_field_not_supported", param=f"{param}.{field}")
+
+
+def fitting(dialect: Dialect, catalogue: Catalogue, session: dict[str, Any]) -> dict[str, Any]:
+    """A session, without the turn detection that its transcription model does not have."""
+    settings = dialect.settings(session)
+    model = catalogue.models.get((settings.transcription or {}).get("model") or "")
+    if model is None or model.turn_detection or not settings.transcribes_only:
+        return session
+    off = {"turn_detection": None}
+    return dialect.merged(session, off if dialect.name == "beta" else {"audio": {"input": off}})
+
+
+def check_reasoning(model: Model | None, update: Mapping[str, Any], under: str, knobs: Knobs) -> dict[str, Any]:
+    """The update, without what only models that reason have, or `VendorError`; which of them is a knob."""
+    allowed = dict(update)
+    if model is None or model.reasoning:
+        return allowed
+    for field in ("reasoning", "parallel_tool_calls"):
+        if field in allowed and knobs["openai.reasoning_unsupported"] == "refuse":
+            raise VendorError("unsupported_parameter", param=f"{under}.{field}")
+        allowed.pop(field, None)
+    return allowed
+
+
+def check_tools(dialect: Dialect, settings: Settings, update: Mapping[str, Any], under: str, knobs: Knobs) -> None:
+    """Raise `VendorError` for a tool choice that there is no tool for, or an MCP tool without a server."""
+    for index, tool in enumerate(dialect.get(update, "tools") or ()):
+        servers = (tool.get("server_url"), tool.get("connector_id"), tool.get("tunnel_id"))
+        if tool.get("type") == "mcp" and not any(servers):
+            raise VendorError("mcp_without_server", param=f"{dialect.param('tools', under)}[{index}].server_url")
+    choice = dialect.get(update, "tool_choice")
+    if not isinstance(choice, Mapping) or knobs["openai.unknown_tool_choice"] == "ignore":
+        return
+    key = "server_label" if choice.get("type") == "mcp" else "name"
+    if choice.get(key) not in [tool.get(key) for tool in settings.tools]:
+        raise VendorError("tool_choice_not_found", param=dialect.param("tool_choice", under), choice=choice.get(key))
 
 
 def check_output(dialect: Dialect, catalogue: Catalogue, update: Mapping[str, Any], under: str) -> None:

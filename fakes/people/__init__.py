@@ -1,6 +1,6 @@
 """The humans of a scenario: who dials, answers, speaks, listens, presses keys and hangs up."""
 
-from fakes.people.errors import NotConnected, NotEnded, NotHeard, NotSilent, PhoneError
+from fakes.people.errors import NotConnected, NotEnded, NotHeard, NotSilent, PersonError
 from fakes.people.person import Person
 
-__all__ = ["NotConnected", "NotEnded", "NotHeard", "NotSilent", "Person", "PhoneError"]
+__all__ = ["NotConnected", "NotEnded", "NotHeard", "NotSilent", "Person", "PersonError"]

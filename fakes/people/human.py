@@ -1,0 +1,264 @@
+"""What people have in common, on the phone or at a browser: they listen, and a case waits for what they hear.
+
+All times that a case gives are seconds of world time; nothing here polls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from fakes import audio
+from fakes.audio import Heard
+from fakes.people.errors import NotHeard, NotSilent, PersonError
+from fakes.ports import Ports, Timer
+
+T = TypeVar("T")
+_SETTLING = 25
+"""Frames of silence after which the ear has made up its mind about what came before."""
+
+
+class Human:
+    """Somebody who listens.
+
+    `heard`: every phrase heard so far, with times in ms of world time; `hearing`: the one being heard now. An
+    expectation (`hears`, `starts_hearing`) looks at what was heard since the last phrase that `hears` was content with.
+    What they hear is `encoding` at `rate` samples a second.
+    """
+
+    talks_in = "call"
+    """What they are in, for messages."""
+
+    def __init__(self, ports: Ports, *, encoding: str, rate: int) -> None:
+        self.connected_at: float | None = None
+        self.ended_at: float | None = None
+        self._ports = ports
+        self._listener = audio.Listener(encoding, rate)
+        self._silence = audio.silence(20, encoding, rate)
+        self._noticed: Heard | None = None
+        self._recorded = 0
+        self._settling = 0
+        self._next = 0
+        self._saying: str | None = None
+        self._expectations: list[_Expectation] = []
+
+    # ------------------------------------------------------------------ what can be asked
+
+    @property
+    def heard(self) -> list[Heard]:
+        """Every phrase heard so far, whole or in part, in order."""
+        return self._listener.heard
+
+    @property
+    def hearing(self) -> Heard | None:
+        """What is being heard now: a phrase, `?` for another sound, None for silence."""
+        return self._listener.current
+
+    @property
+    def saying(self) -> str | None:
+        """The phrase being said now."""
+        return self._saying
+
+    @property
+    def is_connected(self) -> bool:
+        """True while the connection is up."""
+        return self.connected_at is not None and self.ended_at is None
+
+    @property
+    def busy(self) -> bool:
+        """True while speaking or hearing something."""
+        return self._saying is not None or self._settling > 0
+
+    # ------------------------------------------------------------------ listening
+
+    async def hears(self, phrase: str, within: float = 10, *, complete: bool | None = True) -> Heard:
+        """Wait until `phrase` has been heard to its end, and return when that was.
+
+        `complete`: True for the whole phrase, False for a part of it, None for either. Phrases before it are passed
+        over, and not looked at again. Raises `NotHeard`.
+        """
+        audio.phrase(phrase)
+
+        def look() -> Heard | None:
+            for index in range(self._next, len(self.heard)):
+                heard = self.heard[index]
+                if heard.phrase == phrase and complete in (None, heard.complete):
+                    self._next = index + 1
+                    return heard
+            if self.ended_at is not None:
+                raise self._not_heard(phrase, f"before the {self.talks_in} ended at {self.ended_at:.3f} s")
+            return None
+
+        return await self._expect(look, within, lambda: self._not_heard(phrase, f"within {within:g} s"))
+
+    async def starts_hearing(self, phrase: str, within: float = 10) -> Heard:
+        """Wait until the beginning of `phrase` has been recognised (about 0.2 s of it). Raises `NotHeard`."""
+        audio.phrase(phrase)
+
+        def look() -> Heard | None:
+            for heard in self.heard[self._next :]:
+                if heard.phrase == phrase:
+                    return heard
+            current = self.hearing
+            if current is not None and current.phrase == phrase:
+                return current
+            if self.ended_at is not None:
+                raise self._not_heard(phrase, f"before the {self.talks_in} ended at {self.ended_at:.3f} s")
+            return None
+
+        return await self._expect(look, within, lambda: self._not_heard(phrase, f"within {within:g} s"))
+
+    async def stops_hearing(self, within: float = 10) -> None:
+        """Wait until there is silence. Raises `NotSilent`."""
+
+        def look() -> bool | None:
+            return True if self._noticed is None or self.ended_at is not None else None
+
+        def late() -> Exception:
+            return NotSilent(f"{self} still hears {self._describe(self.hearing)} after {within:g} s")
+
+        await self._expect(look, within, late)
+
+    async def hears_nothing_for(self, seconds: float) -> None:
+        """Wait `seconds`, or until the connection ends; raise `NotSilent` as soon as anything is heard."""
+        count = len(self.heard)
+
+        def look() -> bool | None:
+            if self.hearing is not None:
+                raise NotSilent(f"{self} hears {self._describe(self.hearing)}, expected silence for {seconds:g} s")
+            if len(self.heard) > count:
+                raise NotSilent(f"{self} heard {self._describe(self.heard[count])}, expected silence")
+            return True if self.ended_at is not None else None
+
+        await self._expect(look, seconds, None)
+
+    def hear(self, frame: bytes | None, at_ms: float) -> None:
+        """The next 20 ms that the person hears; `at_ms` is when they begin, in world time."""
+        if not frame:
+            if self._settling == 0:
+                return
+            if self._noticed is None:
+                self._settling -= 1
+            frame = self._silence
+        else:
+            self._settling = _SETTLING
+        if self._listener.feed(frame, at_ms) or (self._noticed is None) is not (self._listener.current is None):
+            self._notice()
+
+    # ------------------------------------------------------------------ inside
+
+    def _begin(self) -> None:
+        """A new conversation: forget the last one."""
+        self.connected_at = self.ended_at = None
+        self._listener.heard.clear()
+        self._recorded = self._next = self._settling = 0
+        self._noticed = None
+
+    def _end(self) -> None:
+        """The conversation is over: what was being heard has been heard."""
+        self.ended_at = self._ports.clock.now()
+        if self._listener.flush() or self._noticed is not None:
+            self._notice()
+
+    def _notice(self) -> None:
+        """What is heard has changed: write it down, and see who waits for it."""
+        current = self._listener.current
+        for heard in self.heard[self._recorded :]:
+            self._record(
+                "heard.end",
+                heard.phrase,
+                outgoing=False,
+                start_ms=round(heard.start_ms),
+                end_ms=round(heard.end_ms),
+                heard_ms=round(heard.heard_ms),
+                complete=heard.complete,
+            )
+            self._recorded += 1
+        started = current is not None and (
+            self._noticed is None
+            or self._noticed.phrase != current.phrase
+            or abs(self._noticed.start_ms - current.start_ms) > 100
+        )
+        self._noticed = current
+        if started and current is not None:
+            self._record("heard.start", current.phrase, outgoing=False, start_ms=round(current.start_ms))
+        self._look()
+
+    def _record(self, kind: str, body: str | None, *, outgoing: bool = True, **meta: object) -> None:
+        """Write down what they say, hear or do."""
+        raise NotImplementedError
+
+    def _look(self) -> None:
+        for expectation in self._expectations[:]:
+            expectation.look()
+
+    async def _expect(
+        self, look: Callable[[], T | None], within: float | None, late: Callable[[], Exception] | None
+    ) -> T:
+        """Wait until `look` gives a value or raises. After `within` seconds raise `late()`, or return if it is None."""
+        found = look()
+        if found is not None:
+            return found
+        expectation = _Expectation(look)
+        self._expectations.append(expectation)
+        clock = self._ports.clock
+        timer: Timer | None = None
+        if within is not None:
+            timer = clock.call_at(clock.now() + within, lambda: expectation.expire(late))
+        try:
+            result: T = await expectation.future  # type: ignore[assignment]
+            return result
+        finally:
+            self._expectations.remove(expectation)
+            if timer is not None:
+                timer.cancel()
+
+    def _not_heard(self, phrase: str, when: str) -> PersonError:
+        heard = [self._describe(heard) for heard in self.heard[self._next :]]
+        if self.hearing is not None:
+            heard.append(f"{self._describe(self.hearing)}, still going on")
+        instead = "; ".join(heard) if heard else "nothing"
+        before = [heard.phrase for heard in self.heard[: self._next]]
+        return NotHeard(
+            f"{self} did not hear {phrase!r} {when}. Heard instead: {instead}"
+            + (f". Before that: {', '.join(before)}" if before else "")
+        )
+
+    @staticmethod
+    def _describe(heard: Heard | None) -> str:
+        if heard is None:
+            return "nothing"
+        part = "" if heard.complete else f", {heard.heard_ms / 1000:.2f} s of it"
+        return f"{heard.phrase!r} from {heard.start_ms / 1000:.3f} to {heard.end_ms / 1000:.3f} s{part}"
+
+
+class _Expectation:
+    """One thing that somebody waits for."""
+
+    __slots__ = ("_look", "future")
+
+    def __init__(self, look: Callable[[], object]) -> None:
+        self._look = look
+        self.future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+
+    def look(self) -> None:
+        """See whether it is there."""
+        if self.future.done():
+            return
+        try:
+            found = self._look()
+        except PersonError as error:
+            self.future.set_exception(error)
+            return
+        if found is not None:
+            self.future.set_result(found)
+
+    def expire(self, late: Callable[[], Exception] | None) -> None:
+        """The time is up."""
+        if self.future.done():
+            return
+        if late is None:
+            self.future.set_result(True)
+        else:
+            self.future.set_exception(late())
