@@ -31,6 +31,10 @@ def _secret(value: object) -> str:
     return text
 
 
+def _maybe_secret(value: object) -> str:
+    return _secret(value) if value else ""
+
+
 def _number(low: int, high: int) -> Callable[[object], int]:
     def check(value: object) -> int:
         if isinstance(value, str) and value.strip().isdecimal():
@@ -96,6 +100,11 @@ class Config:
     twilio_number: str = _setting(
         "twilio.number", "TWILIO_NUMBER", _matching(r"\+[1-9]\d{1,14}", "a number such as +15005550006 (E.164)")
     )
+
+    # The door of Talk. Empty: there is no Talk, and /talk is not found.
+    talk_token: str = _setting("talk.token", "GATEWAY_TALK_TOKEN", _maybe_secret, "", secret=True)
+    # How long a browser may take from its client secret to its call; the vendor allows 10 s to 2 h.
+    talk_secret_seconds: int = _setting("talk.secret_seconds", "GATEWAY_TALK_SECRET_SECONDS", _number(10, 7200), 60)
 
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be seen outside."""

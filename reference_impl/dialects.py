@@ -1,13 +1,14 @@
 """The two dialects of OpenAI Realtime: what differs between `beta` and `ga` is here and nowhere else.
 
-Audio is G.711 mu-law, 8000 Hz, on both sides of the gateway, so that no sample is ever converted.
+Audio goes through the gateway as it is, so that no sample is ever converted: G.711 mu-law, 8000 Hz, for a telephone,
+and 16-bit PCM, 24 kHz, for a browser. Over WebRTC the two ends agree on a codec, and the session says nothing of it.
 Source: OpenAI docs, Realtime guide and "Beta to GA migration".
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlencode
@@ -18,15 +19,22 @@ LEGACY_MODELS = "gpt-4o*-realtime-preview*"  # the only models that a beta upstr
 TURN_DETECTION = {"type": "server_vad", "create_response": True, "interrupt_response": True}
 
 
+PHONE, BROWSER, WEBRTC = "phone", "browser", "webrtc"  # who is at the other end of the gateway
+
+
 class Dialect:
     """How to speak to one generation of the API. Subclasses say what is different."""
 
     name: str
     audio_delta: str  # event types
     audio_done: str
+    transcript_delta: str
+    transcript_done: str
+    formats: Mapping[str, Any]  # of audio, by who is at the other end
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, other_end: str = PHONE) -> None:
         self.config = config
+        self.format = self.formats.get(other_end)
 
     def url(self) -> str:
         """The WebSocket address of a session."""
@@ -56,20 +64,24 @@ class Ga(Dialect):
     name = "ga"
     audio_delta = "response.output_audio.delta"
     audio_done = "response.output_audio.done"
+    transcript_delta = "response.output_audio_transcript.delta"
+    transcript_done = "response.output_audio_transcript.done"
+    formats: Mapping[str, Any] = {PHONE: {"type": "audio/pcmu"}, BROWSER: {"type": "audio/pcm", "rate": 24000}}
 
     def session(self, tools: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """See Dialect."""
+        audio_format = {} if self.format is None else {"format": self.format}
         return {
             "type": "realtime",
             "output_modalities": ["audio"],
             "instructions": self.config.openai_instructions,
             "audio": {
                 "input": {
-                    "format": {"type": "audio/pcmu"},
+                    **audio_format,
                     "transcription": {"model": "gpt-4o-mini-transcribe"},
                     "turn_detection": TURN_DETECTION,
                 },
-                "output": {"format": {"type": "audio/pcmu"}, "voice": self.config.openai_voice},
+                "output": {**audio_format, "voice": self.config.openai_voice},
             },
             "tools": list(tools),
             "tool_choice": "auto",
@@ -86,6 +98,9 @@ class Beta(Dialect):
     name = "beta"
     audio_delta = "response.audio.delta"
     audio_done = "response.audio.done"
+    transcript_delta = "response.audio_transcript.delta"
+    transcript_done = "response.audio_transcript.done"
+    formats: Mapping[str, Any] = {PHONE: "g711_ulaw", BROWSER: "pcm16"}
 
     def headers(self) -> dict[str, str]:
         """See Dialect."""
@@ -97,8 +112,8 @@ class Beta(Dialect):
             "modalities": ["text", "audio"],
             "instructions": self.config.openai_instructions,
             "voice": self.config.openai_voice,
-            "input_audio_format": "g711_ulaw",
-            "output_audio_format": "g711_ulaw",
+            "input_audio_format": self.format,
+            "output_audio_format": self.format,
             "input_audio_transcription": {"model": "whisper-1"},
             "turn_detection": TURN_DETECTION,
             "tools": list(tools),
@@ -110,8 +125,8 @@ class Beta(Dialect):
         return session.get("turn_detection") or {}
 
 
-def dialect_for(config: Config) -> Dialect:
+def dialect_for(config: Config, other_end: str = PHONE) -> Dialect:
     """The dialect that the configuration asks for; with `auto`, what the model speaks."""
     legacy = fnmatchcase(config.openai_model, LEGACY_MODELS)
     beta = config.openai_api == "beta" or (config.openai_api == "auto" and legacy)
-    return Beta(config) if beta else Ga(config)
+    return Beta(config, other_end) if beta else Ga(config, other_end)

@@ -1,4 +1,4 @@
-"""The gateway's HTTP side: Twilio's webhooks and streams, and the operator's API."""
+"""The gateway's HTTP side: Twilio's webhooks and streams, and the operator's API. For browsers there is `talk`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from reference_impl.channel import HARD_LIMIT, JsonChannel
 from reference_impl.config import Config
 from reference_impl.dialects import Dialect, dialect_for
 from reference_impl.log import Log
+from reference_impl.talk import Talk
 from reference_impl.twilio_rest import TwilioError, TwilioRest
 
 START_TIMEOUT = 5.0  # seconds from the upgrade to `start`
@@ -48,6 +49,7 @@ class Gateway:
     rest_class: type[TwilioRest] = TwilioRest
     channel_class: type[JsonChannel] = JsonChannel
     log_class: type[Log] = Log
+    talk_class: type[Talk] = Talk
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -55,6 +57,7 @@ class Gateway:
         self.calls = self.calls_class()
         self.tokens = self.tokens_class(asyncio.get_running_loop().time, TOKEN_LIFETIME)
         self.bridges: dict[str, Bridge] = {}  # by CallSid
+        self.talk = self.talk_class(config, self.log, lambda: self.http)
         self.closing = False
         self._streams: set[asyncio.Task[Any]] = set()  # the handlers of open WebSockets
 
@@ -73,11 +76,12 @@ class Gateway:
             bridge.hang_up("shutdown")
         waiting = [call for call in self.calls.active() if call.sid not in self.bridges]
         work = [asyncio.create_task(self.end_call(call)) for call in waiting]
-        if pending := {*work, *self._streams}:
+        streams = self._streams | self.talk.close()
+        if pending := {*work, *streams}:
             _, late = await asyncio.wait(pending, timeout=SHUTDOWN_TIMEOUT)
             for task in late:
                 task.cancel()
-        for error in await asyncio.gather(*work, *self._streams, return_exceptions=True):
+        for error in await asyncio.gather(*work, *streams, return_exceptions=True):
             if isinstance(error, BaseException):
                 self.log.error("shutdown.incomplete", error=f"{type(error).__name__}: {error}")
         for call in self.calls:
@@ -94,6 +98,7 @@ class Gateway:
         app.router.add_get("/calls", self.operator(self.on_list_calls))
         app.router.add_post("/calls", self.operator(self.on_place_call))
         app.router.add_delete("/calls/{sid}", self.operator(self.on_end_call))
+        self.talk.add_routes(app.router)
         return app
 
     def dialect_for(self) -> Dialect:
@@ -298,7 +303,8 @@ class Gateway:
 
     async def on_health(self, request: web.Request) -> web.Response:
         """How the gateway is."""
-        upstream = sum(bridge.openai is not None and bridge.openai.up for bridge in self.bridges.values())
+        conversations = (*self.bridges.values(), *self.talk.relays.values())
+        upstream = sum(each.openai is not None and each.openai.up for each in conversations)
         return web.json_response(
             {
                 "status": "stopping" if self.closing else "ok",

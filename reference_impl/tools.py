@@ -61,16 +61,18 @@ TOOLS: Mapping[str, Tool] = {
         Tool(END_CALL, "End the call, when the caller has nothing more to ask.", {}, _end_call),
     )
 }
+# A person in a browser ends a conversation with a button.
+TALK_TOOLS: Mapping[str, Tool] = {name: tool for name, tool in TOOLS.items() if name != END_CALL}
 
 
-def call_tool(name: str, arguments: str) -> tuple[bool, str]:
-    """Run a tool with its arguments as the model wrote them (JSON): whether it ran, and the JSON to answer with.
+def call_tool(name: str, arguments: str, tools: Mapping[str, Tool] = TOOLS) -> tuple[bool, str]:
+    """Run one of `tools` with its arguments as the model wrote them (JSON): whether it ran, the JSON to answer with.
 
     What the model got wrong is answered with an `error`, which it can read and mend.
     """
-    tool = TOOLS.get(name)
+    tool = tools.get(name)
     if tool is None:
-        return False, json.dumps({"error": f"there is no tool {name!r}; the tools are {', '.join(TOOLS)}"})
+        return False, json.dumps({"error": f"there is no tool {name!r}; the tools are {', '.join(tools)}"})
     try:
         return True, json.dumps(tool.function(**(json.loads(arguments or "{}"))))
     except (TypeError, ValueError, RecursionError) as error:

@@ -319,7 +319,7 @@ async def test_refused_session_closes_the_stream(change: Frame, capfd: pytest.Ca
 
 
 async def test_session_that_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reference_impl.bridge.SESSION_TIMEOUT", 0.01)
+    monkeypatch.setattr("reference_impl.conversation.SESSION_TIMEOUT", 0.01)
     async with world() as w:
         w.vendors.first = []
         assert await close_code(await w.started(await w.token())) == 1000
