@@ -5,13 +5,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The vendor's packages for JavaScript, as clients in tests; without npm those tests are skipped.
+NODE := tests/clients/node
+PACKAGES := $(if $(shell command -v npm),$(NODE)/node_modules/.package-lock.json)
 
 .PHONY: conformance test lint clean
 
 conformance: $(STAMP)
 	$(BIN)/callproof run --gateway reference --report reports/latest
 
-test: lint
+test: lint $(PACKAGES)
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report
@@ -26,5 +29,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(STAMP)
 
+$(NODE)/node_modules/.package-lock.json: $(NODE)/package.json $(NODE)/package-lock.json
+	cd $(NODE) && npm ci --ignore-scripts --no-audit --no-fund --silent
+	touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage reports/latest
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage reports/latest $(NODE)/node_modules

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import openai
 import pytest
-from aiohttp import web
+from openai.types import Model
+from openai.types.beta.realtime import Session, TranscriptionSession
+from openai.types.beta.realtime.session_create_response import ClientSecret
+from openai.types.realtime import ClientSecretCreateResponse
+from openai_stand import stand
+from sdk_types import strictly
 
-from fakes.local import ListRecorder, LoopClock, OpenGates, TypicalChoices
-from fakes.openai import KeyInfo, OpenAIServer, OpenAIService
-from fakes.openai.calls import Answerer, Call, CallState
+from fakes.openai import KeyInfo
+from fakes.openai.calls import Call, CallState
 from fakes.openai.secrets import Place
-from fakes.ports import Ports
 
-KEY = "sk-test-0123456789abcd"
-NOW = date(2026, 11, 20)
-BETA = date(2026, 1, 15)
 OFFER = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n"
 NO_AUDIO = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
 REALTIME: Any = {"type": "realtime", "model": "gpt-realtime", "instructions": "Be brief."}
@@ -32,40 +28,6 @@ class Echo:
 
     async def answer(self, call: Call, offer: str) -> str:
         return offer
-
-
-@dataclass(slots=True)
-class Stand:
-    """A service on loopback."""
-
-    service: OpenAIService
-    recorder: ListRecorder
-    base: str
-
-    def options(self, key: str = KEY, **extra: Any) -> dict[str, Any]:
-        ws = self.base.replace("http", "ws", 1)
-        return {"api_key": key, "base_url": self.base, "websocket_base_url": ws, "max_retries": 0, **extra}
-
-    def client(self, key: str = KEY, **extra: Any) -> openai.AsyncOpenAI:
-        return openai.AsyncOpenAI(**self.options(key, **extra))
-
-    def invalid(self) -> list[str]:
-        return [message.invalid for message in self.recorder.messages if message.invalid is not None]
-
-
-@asynccontextmanager
-async def stand(day: date = NOW, key: KeyInfo | None = None, answerer: Answerer | None = None) -> AsyncIterator[Stand]:
-    recorder = ListRecorder()
-    ports = Ports(LoopClock(), TypicalChoices(), recorder, OpenGates())
-    service = OpenAIService(ports, as_of=day, keys={KEY: key or KeyInfo()}, answerer=answerer)
-    server = OpenAIServer(service)
-    runner = web.AppRunner(server.app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    yield Stand(service, recorder, f"http://{host}:{port}/v1")
-    await server.close()
-    await runner.cleanup()
 
 
 async def test_a_client_secret_and_its_session() -> None:
@@ -159,8 +121,9 @@ async def test_calls_that_are_refused() -> None:
         with pytest.raises(openai.BadRequestError, match="audio media section") as offer:
             await client.realtime.calls.create(sdp=NO_AUDIO, session=mini)
         assert offer.value.code == "invalid_offer"
+        live: Any = {**mini, "model": "gpt-live-1"}
         with pytest.raises(openai.BadRequestError) as model:
-            await client.realtime.calls.create(sdp=OFFER, session={**mini, "model": "gpt-live-1"})
+            await client.realtime.calls.create(sdp=OFFER, session=live)
         assert model.value.code == "invalid_model"
         with pytest.raises(openai.InternalServerError, match="without WebRTC") as webrtc:
             await client.realtime.calls.create(sdp=OFFER, session=mini)
@@ -186,7 +149,7 @@ async def test_a_sip_call() -> None:
 
 
 async def test_the_beta_mints_while_it_lives() -> None:
-    async with stand(BETA) as s, s.client() as client:
+    async with stand("beta") as s, s.client() as client:
         beta = client.beta.realtime
         minted = await beta.sessions.create(model="gpt-4o-realtime-preview", instructions="Be brief.")
         assert minted.instructions == "Be brief."
@@ -203,3 +166,22 @@ async def test_the_beta_mints_while_it_lives() -> None:
         with pytest.raises(openai.BadRequestError) as over:
             await client.beta.realtime.sessions.create(model="gpt-realtime")
         assert over.value.code == "beta_api_shape_disabled"
+
+
+async def test_answers_are_of_the_types_of_the_sdk() -> None:
+    async with stand() as s, s.client() as client:
+        minted = await client.realtime.client_secrets.with_raw_response.create(session=REALTIME)
+        assert strictly(ClientSecretCreateResponse, minted.http_response.json()) == []
+        model = await client.models.with_raw_response.retrieve("gpt-realtime")
+        assert strictly(Model, model.http_response.json()) == []
+        listed = await client.models.with_raw_response.list()
+        assert [strictly(Model, entry) for entry in listed.http_response.json()["data"] if strictly(Model, entry)] == []
+    async with stand("beta") as s, s.client() as client:
+        beta = client.beta.realtime
+        opened = (await beta.sessions.with_raw_response.create(model="gpt-4o-realtime-preview")).http_response.json()
+        # The SDK's class for the answer lacks half of a session; the vendor's example is a session and a secret.
+        assert strictly(ClientSecret, opened.pop("client_secret")) == []
+        assert strictly(Session, opened, {"object", "expires_at", "prompt", "include"}) == []
+        told = await beta.transcription_sessions.with_raw_response.create()
+        named = {"id", "object", "expires_at", "include", "input_audio_noise_reduction"}  # not all of them declared
+        assert strictly(TranscriptionSession, told.http_response.json(), named) == []

@@ -4,103 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import openai
 import pytest
-from aiohttp import web
-
-from fakes.audio import Heard, Listener, frames, silence
-from fakes.local import ListRecorder, LoopClock, OpenGates, TypicalChoices
-from fakes.openai import KeyInfo, OpenAIServer, OpenAIService
-from fakes.ports import Ports
-
-KEY = "sk-test-0123456789abcd"
-DAYS = {"beta": date(2026, 1, 15), "ga": date(2026, 11, 20)}
-WEATHER = {
-    "type": "function",
-    "name": "get_weather",
-    "description": "The weather in a city",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
-}
-
-
-class QuickChoices(TypicalChoices):
-    """Nothing takes longer than it must."""
-
-    def delay(self, point: str, low_ms: int, typical_ms: int, high_ms: int) -> float:
-        return low_ms / 1000
-
-
-@dataclass(slots=True)
-class Stand:
-    """A service on loopback. `http` and `ws` are its base addresses."""
-
-    service: OpenAIService
-    recorder: ListRecorder
-    http: str
-    ws: str
-
-    def options(self) -> dict[str, Any]:
-        # The beta half of the SDK always takes wss, unless it is told the address of the WebSocket.
-        return {"api_key": KEY, "base_url": self.http, "websocket_base_url": self.ws, "max_retries": 0}
-
-    def invalid(self) -> list[tuple[str, str]]:
-        return [(message.kind, message.invalid) for message in self.recorder.messages if message.invalid is not None]
-
-
-@asynccontextmanager
-async def stand(dialect: str) -> AsyncIterator[Stand]:
-    recorder = ListRecorder()
-    ports = Ports(LoopClock(), QuickChoices(), recorder, OpenGates())
-    service = OpenAIService(ports, as_of=DAYS[dialect], keys={KEY: KeyInfo()})
-    server = OpenAIServer(service)
-    runner = web.AppRunner(server.app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    yield Stand(service, recorder, f"http://{host}:{port}/v1", f"ws://{host}:{port}/v1")
-    await server.close()
-    await runner.cleanup()
-
-
-def session(dialect: str, encoding: str, **extra: Any) -> Any:
-    if dialect == "beta":
-        audio = {"pcmu": "g711_ulaw", "pcm16": "pcm16"}[encoding]
-        return {"input_audio_format": audio, "output_audio_format": audio, **extra}
-    wanted = {"pcmu": {"type": "audio/pcmu"}, "pcm16": {"type": "audio/pcm", "rate": 24000}}[encoding]
-    return {"type": "realtime", "audio": {"input": {"format": wanted}, "output": {"format": wanted}}, **extra}
-
-
-def spoken(phrase: str, encoding: str, quiet_ms: int = 400) -> list[str]:
-    rate = 8000 if encoding == "pcmu" else 24000
-    sound = [*frames(phrase, encoding, rate), *[silence(20, encoding, rate)] * (quiet_ms // 20)]
-    return [base64.b64encode(frame).decode() for frame in sound]
-
-
-def ear(encoding: str) -> Listener:
-    return Listener(encoding, 8000 if encoding == "pcmu" else 24000)
-
-
-def phrases(listener: Listener) -> list[tuple[str, bool]]:
-    listener.flush()
-    heard: list[Heard] = listener.heard
-    return [(found.phrase, found.complete) for found in heard]
-
-
-def realtime(client: Any, dialect: str) -> Any:
-    return client.beta.realtime if dialect == "beta" else client.realtime
+from openai_stand import MODEL, WEATHER, ear, phrases, realtime, session, spoken, stand
 
 
 @pytest.mark.parametrize("dialect", ["beta", "ga"])
 @pytest.mark.parametrize("encoding", ["pcmu", "pcm16"])
 async def test_a_greeting_and_a_spoken_turn(dialect: str, encoding: str) -> None:
     async with stand(dialect) as s, openai.AsyncOpenAI(**s.options()) as client:
-        async with realtime(client, dialect).connect(model="gpt-realtime") as connection:
+        async with realtime(client, dialect).connect(model=MODEL) as connection:
             assert (await connection.recv()).type == "session.created"
             await connection.session.update(session=session(dialect, encoding))
             await connection.response.create()
@@ -118,13 +33,13 @@ async def test_a_greeting_and_a_spoken_turn(dialect: str, encoding: str) -> None
                         await connection.input_audio_buffer.append(audio=audio)
         assert phrases(listener) == [("greeting", True), ("its_noon", True)]
         assert [heard.phrase for heard in s.service.sessions[0].heard] == ["what_time"]
-        assert s.invalid() == []
+        assert (s.invalid(), s.faults(dialect)) == ([], [])
 
 
 @pytest.mark.parametrize("dialect", ["beta", "ga"])
 async def test_a_tool_call(dialect: str) -> None:
     async with stand(dialect) as s, openai.AsyncOpenAI(**s.options()) as client:
-        async with realtime(client, dialect).connect(model="gpt-realtime") as connection:
+        async with realtime(client, dialect).connect(model=MODEL) as connection:
             await connection.session.update(session=session(dialect, "pcmu", tools=[WEATHER]))
             for audio in spoken("weather", "pcmu"):
                 await connection.input_audio_buffer.append(audio=audio)
@@ -142,13 +57,13 @@ async def test_a_tool_call(dialect: str) -> None:
                 elif event.type.endswith("audio_transcript.done"):
                     transcript = event.transcript
         assert transcript.startswith("It is sunny today")
-        assert s.invalid() == []
+        assert (s.invalid(), s.faults(dialect)) == ([], [])
 
 
 @pytest.mark.parametrize("dialect", ["beta", "ga"])
 async def test_an_interruption(dialect: str) -> None:
     async with stand(dialect) as s, openai.AsyncOpenAI(**s.options()) as client:
-        async with realtime(client, dialect).connect(model="gpt-realtime") as connection:
+        async with realtime(client, dialect).connect(model=MODEL) as connection:
             await connection.session.update(session=session(dialect, "pcmu"))
             for audio in spoken("long_story", "pcmu"):
                 await connection.input_audio_buffer.append(audio=audio)
@@ -165,31 +80,65 @@ async def test_an_interruption(dialect: str) -> None:
                 elif event.type == "conversation.item.truncated":
                     assert (event.item_id, event.audio_end_ms) == (item_id, 0)
                     break
-        assert s.invalid() == []
+        assert (s.invalid(), s.faults(dialect)) == ([], [])
+
+
+class SynchronousTalk:
+    """A conversation by the synchronous client: each method says something, and returns when the model has answered."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.listener = ear("pcmu")
+
+    def say(self, phrase: str, quiet_ms: int = 400) -> None:
+        for audio in spoken(phrase, "pcmu", quiet_ms):
+            self.connection.input_audio_buffer.append(audio=audio)
+
+    def answer(self, interrupt: str = "") -> Any:
+        """The next response, when it is done; it is spoken into as soon as it sounds, if that is wanted."""
+        for event in self.connection:
+            if event.type in ("response.audio.delta", "response.output_audio.delta"):
+                if interrupt:
+                    self.say(interrupt, quiet_ms=0)
+                    interrupt = ""
+                else:
+                    self.listener.feed(base64.b64decode(event.delta))
+            elif event.type == "response.done":
+                return event.response
+        raise AssertionError("the connection ended before the response was done")
 
 
 @pytest.mark.parametrize("dialect", ["beta", "ga"])
 async def test_the_synchronous_client(dialect: str) -> None:
     def call(options: dict[str, Any]) -> list[tuple[str, bool]]:
-        listener = ear("pcmu")
         with (
             openai.OpenAI(**options) as client,
-            realtime(client, dialect).connect(model="gpt-realtime") as connection,
+            realtime(client, dialect).connect(model=MODEL) as connection,
         ):
             assert connection.recv().type == "session.created"
-            connection.session.update(session=session(dialect, "pcmu"))
-            for audio in spoken("hello", "pcmu"):
-                connection.input_audio_buffer.append(audio=audio)
-            for event in connection:
-                if event.type in ("response.audio.delta", "response.output_audio.delta"):
-                    listener.feed(base64.b64decode(event.delta))
-                elif event.type == "response.done":
-                    break
-        return phrases(listener)
+            connection.session.update(session=session(dialect, "pcmu", tools=[WEATHER]))
+            talk = SynchronousTalk(connection)
+            connection.response.create()
+            assert talk.answer().status == "completed"
+            talk.say("what_time")
+            assert talk.answer().status == "completed"
+            talk.say("weather")
+            called = talk.answer().output[0]
+            assert (called.name, called.arguments) == ("get_weather", '{"city":"Berlin"}')
+            output: Any = {"type": "function_call_output", "call_id": called.call_id, "output": '{"sky":"blue"}'}
+            connection.conversation.item.create(item=output)
+            connection.response.create()
+            assert talk.answer().status == "completed"
+            heard = phrases(talk.listener)
+            talk.say("long_story")
+            cut = talk.answer(interrupt="stop_please")
+            assert (cut.status, cut.status_details.reason) == ("cancelled", "turn_detected")
+            return heard
 
     async with stand(dialect) as s:
-        assert await asyncio.to_thread(call, s.options()) == [("greeting", True)]
-        assert s.invalid() == []
+        heard = await asyncio.to_thread(call, s.options())
+        assert heard == [("greeting", True), ("its_noon", True), ("weather_sunny", True)]
+        assert (s.invalid(), s.faults(dialect)) == ([], [])
 
 
 async def test_models() -> None:
@@ -207,7 +156,7 @@ async def test_models() -> None:
 
 async def test_the_beta_client_today() -> None:
     async with stand("ga") as s, openai.AsyncOpenAI(**s.options()) as client:
-        async with client.beta.realtime.connect(model="gpt-realtime") as connection:
+        async with client.beta.realtime.connect(model=MODEL) as connection:
             error: Any = await connection.recv()
             assert error.error.code == "beta_api_shape_disabled"
             with pytest.raises(Exception, match="4000") as closed:
@@ -217,7 +166,7 @@ async def test_the_beta_client_today() -> None:
 
 async def test_a_client_that_is_wrong_is_told_so() -> None:
     async with stand("ga") as s, openai.AsyncOpenAI(**s.options()) as client:
-        async with client.realtime.connect(model="gpt-realtime") as connection:
+        async with client.realtime.connect(model=MODEL) as connection:
             beta_session: Any = {"modalities": ["text"]}
             await connection.session.update(session=beta_session, event_id="mine")
             await connection.recv()
