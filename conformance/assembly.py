@@ -15,7 +15,9 @@ from typing import Any, Literal
 import aiohttp
 from faker import Faker
 
+from conformance.browsing import Web
 from conformance.invariants import INVARIANTS, Evidence
+from conformance.webrtc import LocalWebRtc, UdpWebRtc, WebRtc
 from fakes.knobs import Knob, Knobs
 from fakes.openai.catalogue import Catalogue
 from fakes.openai.catalogue import catalogue as load_catalogue
@@ -35,10 +37,10 @@ from harness.clock import WorldClock
 from harness.faults import watched_for_faults
 from harness.gates import Gates, OrderedGates
 from harness.live import LiveStage
-from harness.profile import Operation, render
+from harness.profile import Operation, render, render_all
 from harness.requirements import Registry
 from harness.run import RunRequest
-from harness.stage import GatewayNotStartable, RunningGateway, Stage
+from harness.stage import Ended, GatewayNotStartable, RunningGateway, Stage
 from harness.suite import CaseDefinition, CaseOver, Checks, Column, Outcome
 from harness.virtual.loop import Spinning
 from harness.virtual.network import PARTY
@@ -52,7 +54,7 @@ FAKES = HERE.parent / "fakes"
 SETTLE_SECONDS = 20.0
 """How long after the last hang-up a gateway may take to put everything away."""
 
-STORY_SECONDS = 600.0
+STORY_SECONDS = 900.0
 """No story is longer than this: one that waits for something that can never happen ends here, on either stage."""
 
 
@@ -126,7 +128,9 @@ class PhoneWorld:
         self.twilio: Twilio
         self.openai: OpenAIService
         self.gateway: RunningGateway
+        self.ended: Ended | None = None
         self._operator: aiohttp.ClientSession
+        self._web: Web | None = None
         self._closers: list[Callable[[], Any]] = []
 
     # -- set up and tear down
@@ -148,6 +152,7 @@ class PhoneWorld:
             "twilio.account_sid": f"AC{token('plant/account', 32)}",
             "twilio.auth_token": token("plant/twilio", 32),
             "operator.token": f"op-{token('plant/operator', 24)}",
+            "talk.token": f"talk-{token('plant/talk', 24)}",
         }
         address = await self.stage.prepare_gateway()
         self.openai = OpenAIService(
@@ -156,7 +161,7 @@ class PhoneWorld:
             keys={self.planted["openai.api_key"]: KeyInfo()},
             knobs=knobs,
         )
-        openai_server = OpenAIServer(self.openai)
+        openai_server = OpenAIServer(self.openai, routes=self.stage.routes())
         self._closers.append(openai_server.close)
         public = address["public_url"]
         status = self.profile.webhooks.status
@@ -221,12 +226,37 @@ class PhoneWorld:
         self.twilio.add_phone(person)
         return person
 
+    async def everybody_leaves(self) -> None:
+        """Every browser is closed."""
+        if self._web is not None:
+            for browser in self._web.browsers:
+                await browser.leave()
+
     async def incoming(self) -> Person:
         """Somebody calls the gateway's number and is connected."""
         person = self.caller()
         person.dial(self.twilio, self.number)
         await person.connected(within=10)
         return person
+
+    @property
+    def web(self) -> Web:
+        """The browsers of this world, and what they do."""
+        if self._web is None:
+            webrtc: WebRtc = UdpWebRtc(self.openai)
+            if isinstance(self.stage, VirtualStage):
+                webrtc = LocalWebRtc(self.openai)
+                delay = self.choices.delay("link/browser/gateway/latency", 0, 20, 150)
+                self.stage.network.link("browser", "gateway").latency = delay
+            self._web = Web(self, webrtc.peer)
+            self._closers += [webrtc.close, self._web.close]
+        return self._web
+
+    async def gateway_stops(self) -> Ended:
+        """Tell the gateway to stop, and wait until it has; does nothing the second time."""
+        if self.ended is None:
+            self.ended = await self.gateway.stop()
+        return self.ended
 
     # -- the gateway's own interface
 
@@ -244,7 +274,7 @@ class PhoneWorld:
         method, _, path = operation.request.partition(" ")
         url = self.gateway.url + fill(path)
         headers = {key: fill(value) for key, value in operation.headers.items()}
-        body = _fill_json(operation.json, fill)
+        body = render_all(operation.json, fill)
         connection = f"operator/{name}#{len(self.wire.all('request', channel='gateway.http')) + 1}"
         self.wire.record(
             "operator",
@@ -426,16 +456,6 @@ def _noon(day: dt.date) -> float:
     return dt.datetime(day.year, day.month, day.day, 12, tzinfo=dt.UTC).timestamp()
 
 
-def _fill_json(value: Any, fill: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return fill(value)
-    if isinstance(value, Mapping):
-        return {key: _fill_json(item, fill) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_fill_json(item, fill) for item in value]
-    return value
-
-
 def run_world(definition: CaseDefinition, request: RunRequest, column: Column, source: Source, seed: int) -> Outcome:
     """Run one world of a case to its end and judge it. Raises `GatewayNotStartable`."""
     checks = Checks(registry())
@@ -456,7 +476,7 @@ def run_world(definition: CaseDefinition, request: RunRequest, column: Column, s
                 error = await _play(world, checks)
                 await _wind_down(world, checks)
             finally:
-                ended = await world.gateway.stop()
+                ended = await world.gateway_stops()
         finally:
             await world.close()
         if not ended.clean:
@@ -468,6 +488,7 @@ def run_world(definition: CaseDefinition, request: RunRequest, column: Column, s
             wire=world.wire,
             column=column,
             planted=world.planted,
+            secrets=[secret.value for secret in world.openai.secrets.minted],
             output=output,
             configured_model=world.values()["openai.model"],
             ended=world.clock.now(),
@@ -527,9 +548,10 @@ async def _wind_down(world: PhoneWorld, checks: Checks) -> None:
     for person in world.people:
         if person.call is not None:
             person.hang_up()
+    await world.everybody_leaves()
     left = await world.settled()
     # Only now: a story breaks off as soon as the sockets of a dying process are gone, and that is before its end.
-    died = world.gateway.died()
+    died = world.gateway.died() if world.ended is None else None
     if died is not None:
         checks("LIFE-007", False, f"the gateway is not running any more: {died}")
     checks("LIFE-009", not left, f"{SETTLE_SECONDS:g} s after the last hang-up: {'; '.join(left)}")

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from conformance.asking import ask, choose_columns
 from conformance.assembly import PhoneWorld, make_knobs, run_world
+from conformance.bench_openai import events_per_second, handshakes_per_second, sessions_held
 from fakes.people.person import Person
 from fakes.ports import Ports
 from fakes.twilio.boundary import PhoneNumber
@@ -94,7 +95,15 @@ def run_bench(seconds: float, live: bool) -> None:
         f"{GOALS['call']:,.0f}",
     )
     table.add_row("virtual time over real time, one such call", f"{calls * outcome.seconds:,.0f} ×", "")
+    with console.status("OpenAI sessions"):
+        events, held = events_per_second(seconds), sessions_held()
+    table.add_row("OpenAI: events through one session, over its WebSocket", f"{events:,.0f} /CPU s", "")
+    table.add_row("OpenAI: sessions held at once, each spoken to and answering", f"{held:,.0f} /core", "")
     if live:
+        with console.status("WebRTC handshakes"):
+            answered, whole = asyncio.run(handshakes_per_second(seconds))
+        table.add_row("OpenAI: SDP offers answered", f"{answered:,.0f} /CPU s", "")
+        table.add_row("OpenAI: whole WebRTC handshakes, both ends", f"{whole:,.0f} /CPU s", "")
         with console.status("live calls"):
             most, lateness = asyncio.run(_live(console))
         table.add_row(

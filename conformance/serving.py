@@ -19,12 +19,13 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from conformance.assembly import make_knobs
+from conformance.webrtc import UdpWebRtc
 from fakes.audio import PHRASES
 from fakes.knobs import KnobError, Knobs
 from fakes.openai.handshake import KeyInfo
 from fakes.openai.server import OpenAIServer
 from fakes.openai.service import OpenAIService
-from fakes.people.errors import PhoneError
+from fakes.people.errors import PersonError
 from fakes.people.person import Person
 from fakes.ports import Ports
 from fakes.twilio.boundary import PhoneNumber
@@ -68,6 +69,7 @@ class Bench:
         token = choices.token
         self.api_key = f"sk-proj-{token('plant/openai', 40)}"
         self.openai = OpenAIService(self.ports, as_of=as_of, keys={self.api_key: KeyInfo()}, knobs=knobs)
+        self.webrtc = UdpWebRtc(self.openai)
         self.twilio = Twilio(
             self.ports,
             account_sid=f"AC{token('plant/account', 32)}",
@@ -306,7 +308,7 @@ def _number(value: object, key: str) -> str:
 async def _errors_as_json(request: web.Request, handler: Any) -> web.StreamResponse:
     try:
         response: web.StreamResponse = await handler(request)
-    except (UsageProblem, KnobError, PhoneError, ValueError) as error:
+    except (UsageProblem, KnobError, PersonError, ValueError) as error:
         return web.json_response({"error": str(error)}, status=404 if isinstance(error, NoSuchCall) else 400)
     except web.HTTPMethodNotAllowed as error:
         told = f"{request.path} takes {', '.join(sorted(error.allowed_methods))}; GET / lists what there is"
@@ -364,6 +366,7 @@ async def serving(host: str, port: int, as_of: dt.date, knobs: Knobs) -> AsyncIt
         )
     finally:
         await bench.openai_server.close()
+        await bench.webrtc.close()
         await bench.twilio_server.close()
         for runner in runners:
             await runner.cleanup()

@@ -32,12 +32,15 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from harness import talk
+from harness.talk import TalkTable
 
 VOCABULARY = {
     "listen.host": "the address that the gateway binds to",
@@ -53,6 +56,7 @@ VOCABULARY = {
     "twilio.base_url": "where the Twilio API is, such as https://api.twilio.com",
     "twilio.number": "the gateway's own telephone number",
     "operator.token": "the bearer token of the gateway's own API",
+    "talk.token": "the token by which a browser may talk",
 }
 """The settings that a world has. A profile maps those that its gateway can be told."""
 
@@ -69,6 +73,13 @@ CLAIMS = {
     "tools.end_call": "has a tool by which the model ends the call",
     "openai.ga": "speaks the GA dialect",
     "openai.beta": "speaks the beta dialect to the models that want it",
+    "talk.webrtc": "gives browsers a client secret with which they talk to OpenAI themselves",
+    "talk.relay": "relays between a browser's WebSocket and OpenAI",
+    "talk.page": "serves a page to talk from",
+    "talk.browser": "has a page that can be used in a real browser",
+    "talk.token": "lets nobody talk who has no token",
+    "talk.explain": "turns OpenAI's refusal of a browser's call into words for the person",
+    "talk.tools": "runs function tools for browsers that talk to OpenAI themselves",
     "operator.hangup": "can be told to end a call",
     "health": "answers a health request",
 }
@@ -126,6 +137,7 @@ class ProfileFile(msgspec.Struct, forbid_unknown_fields=True):
     environment: dict[str, str] = {}
     webhooks: Webhooks = msgspec.field(default_factory=Webhooks)
     operations: dict[str, Operation] = {}
+    talk: TalkTable = msgspec.field(default_factory=TalkTable)
     claims: Claims = msgspec.field(default_factory=Claims)
 
 
@@ -149,6 +161,7 @@ class Profile:
     webhooks: Webhooks
     operations: Mapping[str, Operation]
     claims: Claims
+    talk: TalkTable = field(default_factory=TalkTable)
     overrides: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -211,6 +224,17 @@ def render(template: str, values: Mapping[str, str], key: str, folder: Path) -> 
     return re.sub(r"(\{\{)|(\}\})|\{([A-Za-z_][\w.]*)\}", one, template)
 
 
+def render_all(value: Any, one: Callable[[str], str]) -> Any:
+    """A template of tables, lists and strings with `one` done to every string in it."""
+    if isinstance(value, str):
+        return one(value)
+    if isinstance(value, Mapping):
+        return {key: render_all(item, one) for key, item in value.items()}
+    if isinstance(value, list):
+        return [render_all(item, one) for item in value]
+    return value
+
+
 def flatten(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     """`{"openai": {"api_key": "$X"}}` as `[("openai.api_key", "$X")]`."""
     found: list[tuple[str, Any]] = []
@@ -259,7 +283,7 @@ def load_profile(folder: Path) -> Profile:
     for name, operation in read.operations.items():
         if name not in OPERATIONS:
             raise ProfileError(f"{file}: operations.{name}: no operation is called that{_nearest(name, OPERATIONS)}")
-        if not re.fullmatch(r"(GET|POST|PUT|PATCH|DELETE) /\S*", operation.request):
+        if not re.fullmatch(REQUEST, operation.request):
             raise ProfileError(
                 f'{file}: operations.{name}.request: write a method and a path, such as "POST /calls", '
                 f"not {operation.request!r}"
@@ -281,6 +305,7 @@ def load_profile(folder: Path) -> Profile:
         raise ProfileError(f"{file}: gateway.ready.log is not a regular expression: {error}") from None
     if "phone.outbound" in read.claims.features and "call" not in read.operations:
         raise ProfileError(f"{file}: claims.features has phone.outbound, so [operations.call] has to say how to do it")
+    _check_talk(file, read)
     return Profile(
         folder.resolve(),
         read.gateway,
@@ -289,10 +314,38 @@ def load_profile(folder: Path) -> Profile:
         read.webhooks,
         read.operations,
         read.claims,
+        read.talk,
     )
 
 
+def _check_talk(file: Path, read: ProfileFile) -> None:
+    table = read.talk
+    requests = {"webrtc": table.webrtc, "relay": table.relay, "tool": table.tool, "explain": table.explain}
+    for name, each in requests.items():
+        if each is not None and each.request is not None and not re.fullmatch(REQUEST, each.request):
+            raise ProfileError(
+                f'{file}: talk.{name}.request: write a method and a path, such as "POST /talk/session", '
+                f"not {each.request!r}"
+            )
+    if table.page is not None and not table.page.startswith("/"):
+        raise ProfileError(f'{file}: talk.page: write a path that begins with "/", not {table.page!r}')
+    if table.relay is not None and table.relay.rate not in talk.RATES:
+        raise ProfileError(f"{file}: talk.relay.rate: one of {', '.join(map(str, talk.RATES))}, not {table.relay.rate}")
+    if table.relay is not None and table.relay.request is None and not table.relay.url.startswith("/"):
+        raise ProfileError(
+            f"{file}: talk.relay.url: without a `request` it is the path of the WebSocket and begins with "
+            f'"/", not {table.relay.url!r}'
+        )
+    parts = ("webrtc", "relay", "explain", "page", "browser")
+    needed = {"talk.tools": "tool", **{f"talk.{part}": part for part in parts}}
+    for claim, part in needed.items():
+        if claim in read.claims.features and getattr(table, part) is None:
+            where = "talk.page" if part == "page" else f"[talk.{part}]"
+            raise ProfileError(f"{file}: claims.features has {claim}, so {where} has to say how to do it")
+
+
 OPERATIONS = ["call", "hangup", "health"]
+REQUEST = r"(GET|POST|PUT|PATCH|DELETE) /\S*"
 
 
 def _is_target(target: Any) -> bool:
@@ -319,8 +372,15 @@ def _explain(error: str) -> str:
         "gateway.ready": Ready,
         "webhooks": Webhooks,
         "claims": Claims,
+        "talk": TalkTable,
+        "talk.webrtc": talk.MintTable,
+        "talk.relay": talk.RelayTable,
+        "talk.tool": talk.ToolTable,
+        "talk.browser": talk.BrowserTable,
+        "talk.explain": talk.ExplainTable,
+        "talk.errors": talk.TalkErrors,
     }
-    table = tables.get(path, Operation)
+    table = tables.get(path, talk.Meaning if path.startswith("talk.relay.") else Operation)
     known = [f.name for f in msgspec.structs.fields(table)]
     where = f"{path}.{field_name}" if path else field_name
     return f"{where}: no such key{_nearest(field_name, known)}"

@@ -1,0 +1,516 @@
+"""A browser's network: pages, session calls, SDP offers and relays of the gateway under test, as a profile says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+
+from fakes.people.browser import Browser
+from fakes.people.peers import PeerConnection, PeerEvents
+from fakes.sockets import reset
+from harness.profile import render, render_all
+from harness.talk import BadFrame, ExplainTable, MintTable, RelayCodec, RelayTable, ToolTable, find
+from harness.talk import fill as put
+from harness.virtual.network import PARTY
+
+if TYPE_CHECKING:
+    from conformance.assembly import PhoneWorld
+
+Transport = Literal["webrtc", "relay"]
+SDP = "application/sdp"
+OPEN_SECONDS = 10.0
+"""How long a page waits for its data channel or its WebSocket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a browser's request. `json` is the parsed body, None when it is none."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+    json: Any = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is one of success."""
+        return 200 <= self.status < 300
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a gateway gave a browser: for WebRTC a secret and where to send the offer, for a relay its address."""
+
+    transport: Transport
+    answer: Answer = field(repr=False)
+    secret: str = field(default="", repr=False)
+    offer_url: str = ""
+    url: str = ""
+    model: str | None = None
+
+
+class Refused(AssertionError):
+    """The gateway, or OpenAI, did not let the browser talk. `answer` is what it said."""
+
+    def __init__(self, what: str, answer: Answer) -> None:
+        super().__init__(f"{what}: {answer.status} {answer.text[:300]}")
+        self.answer = answer
+
+
+class Web:
+    """What browsers do in one world. `origin` is that of the gateway's pages."""
+
+    def __init__(self, world: PhoneWorld, peer: Callable[[PeerEvents], PeerConnection]) -> None:
+        self._world = world
+        self._talk = world.profile.talk
+        self._peer = peer
+        self._http = aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
+        self._requests = 0
+        self._readers: set[asyncio.Task[None]] = set()
+        self.browsers: list[Browser] = []
+        self.origin = world.values()["public_url"]
+
+    async def close(self) -> None:
+        """Everybody closes their browser."""
+        for browser in self.browsers:
+            await browser.leave()
+        for reader in self._readers:
+            reader.cancel()
+        await self._http.close()
+
+    # -- requests
+
+    async def page(self, path: str | None = None) -> Answer:
+        """Open the gateway's page, or another path of the gateway."""
+        return await self.request("GET", self.origin + (path if path is not None else self.page_path()), origin=None)
+
+    def page_address(self) -> str:
+        """The path of the page, with the fragment that a person's link has."""
+        if self._talk.page is None:
+            raise AssertionError(f"the profile of {self._world.profile.name} has no talk.page")
+        return self._fill(self._talk.page, "talk.page")
+
+    def page_path(self) -> str:
+        """The path of the page, without its fragment, which a browser keeps to itself."""
+        return self.page_address().partition("#")[0]
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: str | None = None,
+        origin: str | None = "",
+    ) -> Answer:
+        """Send a request as a browser does. `origin`: None for none; by default that of the gateway's pages."""
+        sent = {} if origin is None else {"Origin": origin or self.origin}
+        sent.update(headers or {})
+        address, routed = self._address(url)
+        ours = url.startswith(self.origin)
+        self._requests += 1
+        connection = f"browser/http#{self._requests}"
+        if ours:
+            meta = {"method": method, "url": url, "headers": list(sent.items())}
+            self._world.wire.record(
+                "browser", "gateway", "gateway.http", "request", body, connection=connection, meta=meta
+            )
+        with as_browser():
+            try:
+                request = self._http.request(
+                    method, address, data=body, headers={**sent, **routed}, allow_redirects=False
+                )
+                async with request as answer:
+                    text = (await answer.read()).decode(errors="replace")
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise AssertionError(f"the browser could not {method} {url}: {type(error).__name__}: {error}") from None
+        answered = Answer(answer.status, {k.lower(): v for k, v in answer.headers.items()}, text, _parsed(text))
+        if ours:
+            told: dict[str, Any] = {"status": answer.status, "headers": list(answer.headers.items())}
+            self._world.wire.record(
+                "gateway", "browser", "gateway.http", "response", text, connection=connection, meta=told
+            )
+        return answered
+
+    def _address(self, url: str) -> tuple[str, dict[str, str]]:
+        """Where a URL is to be reached, and the Host header that it takes there."""
+        parts = urlsplit(url)
+        route = self._world.stage.routes().get(parts.hostname or "")
+        if route is None:
+            return url, {}
+        rest = url.split(parts.netloc, 1)[1]
+        scheme = "ws" if parts.scheme.startswith("ws") else "http"
+        return f"{scheme}{route.removeprefix('http')}{rest}", {"Host": parts.netloc}
+
+    def _fill(self, template: str, key: str, **more: str) -> str:
+        return render(template, {**self._world.values(), **more}, key, self._world.profile.folder)
+
+    async def _asks(
+        self,
+        table: MintTable | RelayTable | ToolTable | ExplainTable,
+        key: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        origin: str | None = "",
+        fill: Mapping[str, str] | None = None,
+        token: str | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """Make a request of the profile. `token` goes in the place of the talk token (an empty one: headers that would
+        carry it are left out); `body` fills placeholders of the JSON that are nothing but one."""
+        assert table.request is not None
+        method, _, path = table.request.partition(" ")
+        more = {**(fill or {}), **{name: f"{{{name}}}" for name in body or {}}}
+        templates = table.headers
+        if token is not None:
+            more["talk.token"] = token
+            templates = {name: text for name, text in templates.items() if token or "{talk.token}" not in text}
+        sent = {name: self._fill(value, f"{key}.headers", **more) for name, value in templates.items()}
+        text = None
+        if table.json is not None:
+            sent["Content-Type"] = "application/json"
+            rendered = render_all(table.json, lambda text: self._fill(text, f"{key}.json", **more))
+            text = json.dumps(put(rendered, body or {}))
+        sent.update(headers or {})
+        sent = {name: value for name, value in sent.items() if value}
+        url = self.origin + self._fill(path, f"{key}.request", **more)
+        return await self.request(method, url, headers=sent, body=text, origin=origin)
+
+    # -- getting a session
+
+    async def asks(
+        self,
+        transport: Transport,
+        *,
+        headers: Mapping[str, str] | None = None,
+        origin: str | None = "",
+        token: str | None = None,
+    ) -> Answer:
+        """Make the session call of the profile, with `headers` in the place of its own (an empty one is left out), and
+        `token` in the place of the talk token (an empty one: without any)."""
+        table = self._table(transport)
+        return await self._asks(table, f"talk.{transport}", headers=headers, origin=origin, token=token)
+
+    def _table(self, transport: Transport) -> MintTable | RelayTable:
+        table = self._talk.webrtc if transport == "webrtc" else self._talk.relay
+        if table is None:
+            raise AssertionError(f"the profile of {self._world.profile.name} has no [talk.{transport}]")
+        return table
+
+    async def granted(self, transport: Transport) -> Grant:
+        """Make the session call, and read its answer. Raises `Refused`; AssertionError for one that lacks something."""
+        table = self._table(transport)
+        if isinstance(table, RelayTable) and table.request is None:
+            url = self._fill(table.url, "talk.relay.url")
+            return Grant("relay", Answer(200, {}, ""), url=self._socket_url(url))
+        answer = await self._asks(table, f"talk.{transport}")
+        return self.read(transport, answer)
+
+    def read(self, transport: Transport, answer: Answer) -> Grant:
+        """What a session call was answered. Raises `Refused`; AssertionError for an answer that lacks something."""
+        if not answer.ok:
+            raise Refused(f"the gateway refused a {transport} session", answer)
+        table = self._table(transport)
+        if isinstance(table, RelayTable):
+            return Grant("relay", answer, url=self._socket_url(self._found(answer, table.url, "talk.relay.url")))
+        offer_url = f"{self._world.values()['openai.base_url']}/realtime/calls"
+        if table.offer_url is not None:
+            offer_url = self._found(answer, table.offer_url, "talk.webrtc.offer_url")
+        model = find(answer.json, table.model) if table.model is not None else None
+        secret = self._found(answer, table.secret, "talk.webrtc.secret")
+        return Grant("webrtc", answer, secret=secret, offer_url=offer_url, model=model)
+
+    @staticmethod
+    def _found(answer: Answer, path: str, key: str) -> str:
+        value = find(answer.json, path)
+        if not isinstance(value, str) or not value:
+            keys = ", ".join(answer.json) if isinstance(answer.json, dict) else "no JSON object"
+            raise AssertionError(f"the answer to the session call has no text at {path!r} ({key}); it has {keys}")
+        return value
+
+    def _socket_url(self, url: str) -> str:
+        absolute = urljoin(self.origin + "/", url)
+        return "ws" + absolute.removeprefix("http") if absolute.startswith("http") else absolute
+
+    # -- talking
+
+    async def talks(self, transport: Transport, *, within: float = OPEN_SECONDS, ready: bool = True) -> Browser:
+        """Somebody opens the page and talks: session call, connection. Raises `Refused` or AssertionError.
+
+        `ready`: whether to wait until a relay says that it is, where the profile knows how it says that.
+        """
+        return await self.joins(await self.granted(transport), within=within, ready=ready)
+
+    async def joins(self, grant: Grant, *, within: float = OPEN_SECONDS, ready: bool = True) -> Browser:
+        """Somebody uses what the gateway gave them; see `talks`. Raises `Refused` or AssertionError."""
+        if grant.transport == "webrtc":
+            return await self._joins_webrtc(grant, within)
+        return await self._joins_relay(grant, within if ready else None)
+
+    def _browser(self, rate: int = 24000) -> Browser:
+        tool = self._runs if self._talk.tool is not None else None
+        browser = Browser(self._world.openai.ports, ordinal=len(self.browsers) + 1, tool=tool, rate=rate)
+        self.browsers.append(browser)
+        return browser
+
+    async def _runs(self, name: str, arguments: str) -> str:
+        answer = await self.runs(name, arguments)
+        table = self._talk.tool
+        output = find(answer.json, table.output) if table is not None and answer.ok else None
+        return output if isinstance(output, str) else json.dumps({"error": f"the tool call answered {answer.status}"})
+
+    async def runs(self, name: str, arguments: str, *, origin: str | None = "", token: str | None = None) -> Answer:
+        """Make the tool call of the profile; `token` as for `asks`."""
+        table = self._talk.tool
+        if table is None:
+            raise AssertionError(f"the profile of {self._world.profile.name} has no [talk.tool]")
+        return await self._asks(
+            table, "talk.tool", fill={"name": name, "arguments": arguments}, origin=origin, token=token
+        )
+
+    async def explained(self, refusal: Answer) -> Answer:
+        """Ask the gateway what a refusal of OpenAI's means."""
+        table = self._talk.explain
+        if table is None:
+            raise AssertionError(f"the profile of {self._world.profile.name} has no [talk.explain]")
+        return await self._asks(table, "talk.explain", body={"status": refusal.status, "body": refusal.text})
+
+    async def offers(self, grant: Grant, offer: str) -> Answer:
+        """Send an SDP offer where the gateway said, as a browser does: it asks first whether it may."""
+        asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+        if not grant.offer_url.startswith(self.origin):
+            allowed = await self.request("OPTIONS", grant.offer_url, headers=asks)
+            if allowed.headers.get("access-control-allow-origin") not in ("*", self.origin):
+                raise AssertionError(f"a browser may not send to {grant.offer_url}: its preflight was refused")
+        headers = {"Authorization": f"Bearer {grant.secret}", "Content-Type": SDP}
+        return await self.request("POST", grant.offer_url, headers=headers, body=offer)
+
+    async def _joins_webrtc(self, grant: Grant, within: float) -> Browser:
+        browser = self._browser()
+        events = _Events(browser)
+        peer = self._peer(events)
+        try:
+            with as_browser():
+                offer = await peer.offer()
+            answer = await self.offers(grant, offer)
+            if answer.status != 201:
+                raise Refused("OpenAI refused the browser's offer", answer)
+            with as_browser():
+                await peer.accept(answer.text)
+            async with asyncio.timeout(within):
+                await events.opening
+        except TimeoutError:
+            await peer.close()
+            raise AssertionError(f"the data channel was not open within {within:g} s") from None
+        except BaseException:
+            events.opening.cancel()  # nobody waits for it any more
+            await peer.close()
+            raise
+        browser.join_peer(peer)
+        events.joined()
+        return browser
+
+    async def opens(
+        self, url: str, *, origin: str | None = "", headers: Mapping[str, str] | None = None
+    ) -> aiohttp.ClientWebSocketResponse | int:
+        """Open a relay's WebSocket; returns it, or the status with which it was refused."""
+        address, routed = self._address(url)
+        sent = {} if origin is None else {"Origin": origin or self.origin}
+        sent.update(headers or {})
+        self._requests += 1
+        connection = f"browser/relay#{self._requests}"
+        record = self._world.wire.record
+        meta: dict[str, Any] = {"url": url, "headers": list(sent.items())}
+        record("browser", "gateway", "talk.relay", "upgrade", connection=connection, meta=meta)
+        with as_browser():
+            try:
+                socket = await self._http.ws_connect(
+                    address, headers={**sent, **routed}, max_msg_size=0, autoping=True, timeout=_CLOSING
+                )
+            except aiohttp.WSServerHandshakeError as error:
+                refused: dict[str, Any] = {"status": error.status}
+                record("gateway", "browser", "talk.relay", "upgrade.refused", connection=connection, meta=refused)
+                return error.status
+            except (aiohttp.ClientError, OSError) as error:
+                raise AssertionError(f"the browser could not open {url}: {type(error).__name__}: {error}") from None
+        record("gateway", "browser", "talk.relay", "upgrade.accepted", connection=connection)
+        return socket
+
+    async def _joins_relay(self, grant: Grant, within: float | None) -> Browser:
+        table = self._table("relay")
+        assert isinstance(table, RelayTable)
+        codec = RelayCodec(table)
+        socket = await self.opens(grant.url)
+        if isinstance(socket, int):
+            raise Refused("the gateway refused the relay", Answer(socket, {}, ""))
+        browser = self._browser(codec.rate)
+        pipe = _Pipe(self._world, socket, codec, f"browser/relay#{self._requests}")
+        with as_browser():
+            browser.join_relay(pipe, codec)
+            reader = asyncio.get_running_loop().create_task(pipe.read(browser))
+        self._readers.add(reader)
+        reader.add_done_callback(self._readers.discard)
+        if table.ready is not None and within is not None:
+            await browser.is_told("ready", within)
+        return browser
+
+
+_CLOSING = aiohttp.ClientWSTimeout(ws_close=2.0)
+
+
+class _Events:
+    """A peer connection's events: what comes before the page is ready for it waits."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._browser = browser
+        self._early: list[str] | None = []
+
+    def joined(self) -> None:
+        """The page is ready."""
+        early, self._early = self._early or [], None
+        for text in early:
+            self._browser.event(text)
+
+    def opened(self) -> None:
+        """The data channel is open."""
+        if not self.opening.done():
+            self.opening.set_result(None)
+
+    def message(self, text: str) -> None:
+        """An event on the data channel."""
+        if self._early is not None:
+            self._early.append(text)
+        else:
+            self._browser.event(text)
+
+    def audio(self, pcm: bytes) -> None:
+        """Sound, as it is played."""
+        if self._browser.is_connected:
+            self._browser.sound(pcm)
+
+    def closed(self, reason: str) -> None:
+        """The connection is over."""
+        if not self.opening.done():
+            self.opening.set_exception(AssertionError(f"the peer connection did not come up: {reason}"))
+        self._browser.over(reason)
+
+
+class _Pipe:
+    """The WebSocket of one relay: sends in order, and hands to the browser what comes."""
+
+    def __init__(
+        self, world: PhoneWorld, socket: aiohttp.ClientWebSocketResponse, codec: RelayCodec, connection: str
+    ) -> None:
+        self._record = world.wire.record
+        self._codec = codec
+        self._socket = socket
+        self._reading = asyncio.Event()
+        self._reading.set()
+        self.connection = connection
+        self._queue: asyncio.Queue[tuple[str | bytes, str] | None] = asyncio.Queue()
+        self._writer = asyncio.get_running_loop().create_task(self._write())
+
+    def send(self, frame: str | bytes, kind: str) -> None:
+        """See `RelaySocket.send`."""
+        self._queue.put_nowait((frame, kind))
+
+    def close(self) -> None:
+        """See `RelaySocket.close`."""
+        self._queue.put_nowait(None)
+
+    def stall(self) -> None:
+        """See `RelaySocket.stall`."""
+        self._reading.clear()
+        if isinstance(transport := self._transport(), asyncio.Transport):
+            transport.pause_reading()
+
+    def lose(self) -> None:
+        """See `RelaySocket.lose`."""
+        reset(self._transport())
+        self._writer.cancel()
+
+    def _transport(self) -> asyncio.BaseTransport | None:
+        connection = self._socket._conn  # aiohttp has no other way to what is below
+        return connection.transport if connection is not None else None
+
+    async def _write(self) -> None:
+        while (waiting := await self._queue.get()) is not None:
+            frame, kind = waiting
+            self._record("browser", "gateway", "talk.relay", kind, frame, connection=self.connection)
+            try:
+                if isinstance(frame, str):
+                    await self._socket.send_str(frame)
+                else:
+                    await self._socket.send_bytes(frame)
+            except (ConnectionError, aiohttp.ClientError):
+                return  # the reader finds out, and tells
+        meta = {"code": 1001, "reason": "", "initiator": "browser"}
+        self._record("browser", "gateway", "talk.relay", "close", connection=self.connection, meta=meta)
+        if not self._reading.is_set() and isinstance(transport := self._transport(), asyncio.Transport):
+            transport.resume_reading()
+        await self._socket.close(code=1001)
+
+    async def read(self, browser: Browser) -> None:
+        """Hand to the browser what comes, until nothing does."""
+        told = reason = ""
+        while await self._reading.wait():
+            message = await self._socket.receive()
+            if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                # Pings are answered below: what is left is the end.
+                reason = message.extra or "" if message.type is aiohttp.WSMsgType.CLOSE else ""
+                break
+            kind, invalid, read = "frame", None, None
+            try:
+                read = self._codec.read(message.data)
+            except BadFrame as error:
+                invalid = str(error)
+            if read is not None:
+                kind = _KINDS.get(read.kind) or str(read.values.get("type") or "frame")
+                if read.kind == "ended":
+                    told = str(read.values.get("reason") or "")
+            self._record(
+                "gateway", "browser", "talk.relay", kind, message.data, connection=self.connection, invalid=invalid
+            )
+            if read is not None:
+                browser.frame(read)
+        code = self._socket.close_code
+        if browser.is_connected:
+            meta = {"code": code, "reason": told or reason, "initiator": "gateway"}
+            self._record("gateway", "browser", "talk.relay", "close", connection=self.connection, meta=meta)
+        browser.over(told or f"the gateway closed the relay with code {code}")
+        self._queue.put_nowait(None)
+
+
+_KINDS = {
+    "heard": "audio",
+    "ready": "ready",
+    "cleared": "clear",
+    "transcript": "transcript",
+    "error": "error",
+    "ended": "ended",
+}
+
+
+@contextmanager
+def as_browser() -> Iterator[None]:
+    """What is connected inside belongs to the browser."""
+    token = PARTY.set("browser")
+    try:
+        yield
+    finally:
+        PARTY.reset(token)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
