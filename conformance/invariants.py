@@ -7,82 +7,32 @@ the kind, so that a pass always means that something was seen.
 from __future__ import annotations
 
 import base64
-import functools
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from urllib.parse import parse_qs, quote, urlsplit
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
 
+from conformance.evidence import AUDIO_DELTAS as AUDIO_DELTAS
+from conformance.evidence import IN_FLIGHT as IN_FLIGHT
+from conformance.evidence import Evidence as Evidence
+from conformance.evidence import Invariant as Invariant
+from conformance.evidence import spellings as spellings
+from conformance.invariants_openai import OPENAI_INVARIANTS
+from conformance.invariants_talk import TALK_INVARIANTS
 from harness.stage import PUBLIC_HOST
-from harness.suite import Checks, Column
-from harness.wire import Message, Wire
+from harness.suite import Checks
+from harness.wire import Message
 
 SERVER_PARTIES = ("openai", "twilio", "caller", "callee")
-IN_FLIGHT = 0.15
-"""Seconds for a message that was on its way, and a gateway's own turn of its loop, before "after" means after."""
-
 PUSHED = 1024 * 1024
 """Size from which on a frame that a case sends of its own making may grow beyond what OpenAI takes in one message."""
 
 PLAYED_WITHIN = 2.0
 """Seconds after the first audio of a response in which a gateway that plays it at all has sent some."""
 
-AUDIO_DELTAS = ("response.output_audio.delta", "response.audio.delta")
-AUDIO_KINDS = frozenset({"media", "input_audio_buffer.append"})
-AUTH_HEADERS = frozenset({"authorization", "sec-websocket-protocol"})
 FORMAT_KEYS = ("session.audio.input.format", "session.audio.output.format")
 BETA_FORMAT_KEYS = ("session.input_audio_format", "session.output_audio_format")
 BETA_KEYS = ("modalities", "input_audio_format", "output_audio_format", "input_audio_transcription", "turn_detection")
 """Keys of a session that are flat in beta and have another place or name in GA."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is left of a world when it is over. `planted`: name of a credential -> the credential."""
-
-    wire: Wire
-    column: Column
-    planted: Mapping[str, str]
-    output: str
-    configured_model: str
-    ended: float
-    deliberate: frozenset[str | bytes] | set[str | bytes] = frozenset()
-
-    @functools.cached_property
-    def sessions(self) -> dict[str, list[Message]]:
-        """What crossed each realtime connection."""
-        return by_connection(self.wire.all(channel="openai.realtime"))
-
-    @functools.cached_property
-    def streams(self) -> dict[str, list[Message]]:
-        """What crossed each media stream."""
-        return by_connection(self.wire.all(channel="twilio.stream"))
-
-    def said_to(self, vendor: str) -> list[tuple[Message, str]]:
-        """Everything that the gateway sent but audio, as text, without the headers that `vendor` authenticates by."""
-        said = []
-        for message in self.wire.messages:
-            if message.source != "gateway" or message.kind in AUDIO_KINDS:
-                continue
-            meta = message.meta
-            parts = [message.text, meta.get("url", ""), meta.get("reason") or ""] if meta else [message.text]
-            for name, value in meta.get("headers", ()):
-                if not (message.target == vendor and name.lower() in AUTH_HEADERS):
-                    parts.append(value)
-            said.append((message, "\n".join(parts)))
-        return said
-
-
-Invariant = Callable[[Evidence, Checks], None]
-
-
-def by_connection(messages: Sequence[Message]) -> dict[str, list[Message]]:
-    """Messages by connection, in order."""
-    groups: dict[str, list[Message]] = {}
-    for message in messages:
-        groups.setdefault(message.connection, []).append(message)
-    return groups
 
 
 def fakes_keep_to_the_schemas(evidence: Evidence, check: Checks) -> None:
@@ -206,6 +156,11 @@ def function_calls_are_answered_once(evidence: Evidence, check: Checks) -> None:
             for m in messages
             if m.source == "openai" and m.kind == "response.function_call_arguments.done"
         }
+        told = set(calls)
+        for message in messages:
+            # One that an interruption cut off is not complete: it need not be answered.
+            if message.kind == "response.output_item.done" and message.get("item.status") == "incomplete":
+                calls.pop(message.get("item.call_id"), None)
         answers: dict[str, list[Message]] = {}
         for message in messages:
             if message.source == "gateway" and message.get("item.type") == "function_call_output":
@@ -216,7 +171,7 @@ def function_calls_are_answered_once(evidence: Evidence, check: Checks) -> None:
                 continue  # the call was over before it could be answered
             many = answers.get(call_id, [])
             check("TOOL-001", len(many) == 1, f"the function call got {len(many)} outputs", at=(many or [call])[-1])
-        for call_id in answers.keys() - calls.keys():
+        for call_id in answers.keys() - told:
             check("TOOL-001", False, f"an output for the unknown call {call_id}", at=answers[call_id][0])
 
 
@@ -242,13 +197,14 @@ def _decodes(text: object) -> bool:
 def audio_of_the_model_is_played(evidence: Evidence, check: Checks) -> None:
     """OAI-AU-002: after the first audio of a response there is media on a stream, unless all of them ended just then.
 
-    With several calls in a world a stream of any of them will do.
+    With several calls in a world a stream of any of them will do, and so will the relay of a browser.
     """
     ends = [messages[-1].at for messages in evidence.streams.values() if messages[-1].kind in ("stop", "close")]
     if not ends:
         return
     up_until = max(ends)
     media = evidence.wire.all("media", source="gateway", channel="twilio.stream")
+    media += evidence.wire.all("audio", source="gateway", channel="talk.relay")
     for messages in evidence.sessions.values():
         seen: set[str] = set()
         for delta in messages:
@@ -352,7 +308,7 @@ def calls_get_connect_stream(evidence: Evidence, check: Checks) -> None:
         if "/fetch#1" not in request.connection or request.meta.get("forged"):
             continue
         answer = evidence.wire.first("response", connection=request.connection, after=request)
-        if answer is None or answer.status != 200:
+        if answer is None or answer.status != 200 or _told_of_the_end(evidence, request, answer):
             continue
         try:
             nouns = [child.tag for child in ElementTree.fromstring(answer.text).iterfind("./Connect/Stream")]
@@ -361,6 +317,18 @@ def calls_get_connect_stream(evidence: Evidence, check: Checks) -> None:
         inbound = form.get("Direction") == "inbound"
         rule, kind = ("TWI-WH-003", "an inbound call") if inbound else ("TWI-WH-008", "a call placed by REST")
         check(rule, nouns, f"the TwiML of {kind} has no <Connect><Stream>", at=answer)
+
+
+def _told_of_the_end(evidence: Evidence, request: Message, answer: Message) -> bool:
+    """Whether the gateway knew, when it answered, that the call of the request is over: then it may answer anything."""
+    call = request.connection.partition("/")[0]
+    ended = evidence.wire.first(
+        "request",
+        channel="twilio.webhook",
+        before=answer,
+        where=lambda m: m.connection.startswith(f"{call}/callback/") and m.form.get("CallStatus") == "completed",
+    )
+    return ended is not None
 
 
 def _query(request: Message) -> Iterator[tuple[str, str]]:
@@ -412,12 +380,6 @@ def creates_are_right(evidence: Evidence, check: Checks) -> None:
             check("TWI-REST-002", good, f"StatusCallbackEvent is {pairs}", at=request)
 
 
-def spellings(secret: str) -> set[str]:
-    """The forms in which a credential may turn up: plain, URL-encoded, base64, JSON-escaped."""
-    encoded = {base64.b64encode(secret.encode()[skip:]).decode().rstrip("=")[:-2] for skip in range(3)}
-    return {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], *encoded}
-
-
 def credentials_stay_where_they_belong(evidence: Evidence, check: Checks) -> None:
     """SEC-007, SEC-008."""
     homes = {"openai.api_key": "openai", "twilio.auth_token": "twilio"}
@@ -445,9 +407,9 @@ def _around(text: str, found: str | None) -> str:
 
 
 def one_session_for_each_call(evidence: Evidence, check: Checks) -> None:
-    """OAI-HS-004: never more sessions open at once than calls.
+    """OAI-HS-004: never more sessions open at once than calls and relays.
 
-    A call counts from its first webhook: a gateway may open the session before the stream comes.
+    A call counts from its first webhook, a relay from its upgrade: a gateway may open the session before it is let in.
     """
     opened: set[str] = set()
     calls: set[str] = set()
@@ -461,6 +423,8 @@ def one_session_for_each_call(evidence: Evidence, check: Checks) -> None:
                 opened.discard(message.connection)
         elif message.channel in ("twilio.webhook", "twilio.stream") and not message.meta.get("forged"):
             calls.add(message.connection.partition("/")[0])
+        elif message.channel == "talk.relay" and message.kind == "upgrade":
+            calls.add(message.connection)
 
 
 INVARIANTS: tuple[Invariant, ...] = (
@@ -482,5 +446,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     creates_are_right,
     credentials_stay_where_they_belong,
     one_session_for_each_call,
+    *OPENAI_INVARIANTS,
+    *TALK_INVARIANTS,
 )
 """All of them, in the order in which they are checked."""

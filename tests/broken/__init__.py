@@ -14,6 +14,8 @@ from typing import Any
 from reference_impl.app import serve
 from reference_impl.config import load
 from reference_impl.gateway import Gateway
+from reference_impl.minting import Minter
+from reference_impl.talk import Talk
 
 Entry = Callable[[], Coroutine[Any, Any, None]]
 
@@ -41,3 +43,13 @@ def bridge(fault: type[Any]) -> Entry:
 def gateway(fault: type[Gateway]) -> Entry:
     """The entry point of a fault in the gateway's HTTP side."""
     return entry(fault, gateway=fault)
+
+
+def talk(fault: type[Talk]) -> Entry:
+    """The entry point of a fault in Talk's HTTP side."""
+    return entry(fault, talk=fault)
+
+
+def minter(fault: type[Minter]) -> Entry:
+    """The entry point of a fault in the minting of client secrets."""
+    return entry(fault, talk=type(fault.__name__, (Talk,), {"minter_class": fault}))

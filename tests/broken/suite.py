@@ -33,13 +33,14 @@ COLUMNS = {
 
 @functools.cache
 def cases() -> dict[str, CaseDefinition]:
-    """Every case of the suite by name; not the property tests."""
+    """Every case of the suite by name that runs on the virtual stage; not the property tests."""
     found: dict[str, CaseDefinition] = {}
     for path in sorted(CONFORMANCE.glob("test_*.py")):
         module = importlib.import_module(f"conformance.{path.stem}")
         for function in vars(module).values():
             definition = getattr(function, "definition", None)
-            if definition is not None and function.__module__ == module.__name__ and not definition.examples:
+            mine = definition is not None and function.__module__ == module.__name__
+            if mine and not definition.examples and "virtual" in definition.stages:
                 found[definition.name] = definition
     return found
 

@@ -1,0 +1,80 @@
+"""Talk: the gateway's own page, in a real Chromium with a fake microphone. Real time, so on the live stage only."""
+
+from __future__ import annotations
+
+from conformance.assembly import PhoneWorld
+from conformance.browsing import Transport
+from conformance.chromium import Chromium
+from conformance.minted import CLIENT_SECRETS
+from fakes.audio import phrase
+from fakes.openai.handshake import KeyInfo
+from fakes.openai.plans import HttpPlan
+from harness.suite import Checks, case
+from harness.talk import BrowserTable
+
+LIVE_WITHIN = 12.0
+ANSWER_WITHIN = 20.0
+
+
+def table(world: PhoneWorld) -> BrowserTable:
+    """How the page is used."""
+    found = world.profile.talk.browser
+    assert found is not None, "the profile has no [talk.browser]"
+    return found
+
+
+async def talks(world: PhoneWorld, check: Checks, transport: Transport, requirement: str) -> None:
+    """A person opens the page, asks for the time and hears it."""
+    page = table(world)
+    async with Chromium(says="what_time", after=5) as browser:
+        with check.expects(requirement):
+            await browser.opens(world.gateway.url + world.web.page_address())
+            await browser.presses(page.webrtc if transport == "webrtc" else page.relay)
+            await browser.sees(page.live, within=LIVE_WITHIN)
+            await browser.hears("its_noon", within=ANSWER_WITHIN)
+        shown = await browser.reads(page.transcript) if page.transcript else ""
+        if world.request.report is not None:
+            await browser.picture(world.request.report / "pictures" / f"talk-{transport}.png")
+        received = list(browser.received)
+    text = phrase("its_noon").text
+    check("TALK-PG-004", text in shown, f"the answer is not in the transcript: {shown[-120:]!r}")
+    key = world.planted["openai.api_key"]
+    found = [url for url, body in received if key in body]
+    check("TALK-PG-005", not found, f"the standard API key is in what the browser loaded from {', '.join(found)}")
+
+
+@case(about="TALK-PG-001", claims=["talk.browser", "talk.webrtc"], dialect="ga", stages=["live"])
+async def test_a_page_talks_over_webrtc(world: PhoneWorld, check: Checks) -> None:
+    """Somebody opens the page in Chromium, talks over WebRTC, and hears the answer."""
+    await talks(world, check, "webrtc", "TALK-PG-001")
+
+
+@case(about="TALK-PG-002", claims=["talk.browser", "talk.relay"], stages=["live"])
+async def test_a_page_talks_over_the_relay(world: PhoneWorld, check: Checks) -> None:
+    """Somebody opens the page in Chromium, talks over the relay, and hears the answer."""
+    await talks(world, check, "relay", "TALK-PG-002")
+
+
+async def sees_the_refusal(world: PhoneWorld, check: Checks, code: str, said: str) -> None:
+    """A person opens the page, wants to talk, and reads why that cannot be."""
+    page = table(world)
+    async with Chromium() as browser:
+        with check.expects("TALK-PG-003"):
+            await browser.opens(world.gateway.url + world.web.page_address())
+            await browser.presses(page.webrtc)
+            shown = await browser.sees(page.problem or "body", within=LIVE_WITHIN)
+            check("TALK-PG-003", code in shown and said in shown, f"{code} ({said}) is not in what is seen: {shown!r}")
+
+
+@case(about="TALK-PG-003", claims=["talk.browser", "talk.webrtc"], dialect="ga", stages=["live"])
+async def test_a_page_says_why_nothing_was_minted(world: PhoneWorld, check: Checks) -> None:
+    """OpenAI mints no secret: the account has no credit."""
+    world.openai.plan_http(CLIENT_SECRETS, HttpPlan(refuse=(429, "rate_limit_exceeded")))
+    await sees_the_refusal(world, check, "rate_limit_exceeded", "Rate limit reached")
+
+
+@case(about="TALK-PG-003", claims=["talk.browser", "talk.webrtc"], dialect="ga", stages=["live"])
+async def test_a_page_says_why_its_offer_was_refused(world: PhoneWorld, check: Checks) -> None:
+    """OpenAI mints the secret and answers the browser's own request with 403: the published report."""
+    world.openai.keys[world.planted["openai.api_key"]] = KeyInfo(models=())
+    await sees_the_refusal(world, check, "model_not_found", "you do not have access")
