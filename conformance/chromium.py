@@ -74,7 +74,7 @@ class Chromium:
         try:
             arguments = [*ARGUMENTS, f"--use-file-for-fake-audio-capture={self._microphone()}%noloop"]
             self._browser = await self._driver.chromium.launch(executable_path=path, args=arguments)
-            self.page = await self._browser.new_page(viewport={"width": 1180, "height": 820})
+            self.page = await self._browser.new_page(viewport={"width": 1180, "height": 620})
             self.page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
             self.page.on("pageerror", lambda error: self.console.append(f"error: {error}"))
             self.page.on("response", lambda response: self._keep(response))
