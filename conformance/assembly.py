@@ -192,8 +192,11 @@ class PhoneWorld:
             "openai.model": self.column.model,
             "twilio.base_url": twilio_url,
             "twilio.number": self.number,
-            **self.definition.settings,
         }
+        for name, value in self.definition.settings.items():
+            values.pop(name, None)
+            if value is not None:
+                values[name] = value
         self._values = values
         if isinstance(self.stage, VirtualStage):
             for vendor in ("openai", "twilio"):

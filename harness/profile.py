@@ -47,10 +47,22 @@ VOCABULARY = {
     "listen.port": "the port that it listens at",
     "public_url": "the URL under which Twilio reaches it, such as https://gw.example.test",
     "public_host": "the host of public_url",
+    "openai.provider": "whose models it uses: openai or azure-openai",
     "openai.api_key": "the OpenAI API key",
     "openai.base_url": "where the OpenAI API is, such as https://api.openai.com/v1",
     "openai.ws_url": "the same with ws or wss",
     "openai.model": "the realtime model",
+    "azure.endpoint": "the Azure OpenAI resource, such as https://contoso.openai.azure.com",
+    "azure.deployment": "the name of the deployment in that resource",
+    "azure.api_version": "the api-version of the preview API; not set where the v1 API is used",
+    "azure.api_key": "a key of that resource",
+    "azure.tenant_id": "the tenant of Microsoft Entra ID",
+    "azure.client_id": "the application, or the managed identity",
+    "azure.client_secret": "the secret of the application",
+    "azure.authority_host": "where Entra ID is, such as https://login.microsoftonline.com",
+    "azure.federated_token_file": "the file with the token of a workload identity",
+    "azure.identity_endpoint": "where App Service hands out tokens of a managed identity",
+    "azure.identity_header": "the secret that this endpoint wants",
     "twilio.account_sid": "the Twilio account",
     "twilio.auth_token": "its auth token",
     "twilio.base_url": "where the Twilio API is, such as https://api.twilio.com",
@@ -80,6 +92,11 @@ CLAIMS = {
     "talk.token": "lets nobody talk who has no token",
     "talk.explain": "turns OpenAI's refusal of a browser's call into words for the person",
     "talk.tools": "runs function tools for browsers that talk to OpenAI themselves",
+    "azure.ga": "speaks the v1 API of Azure OpenAI",
+    "azure.beta": "speaks the preview API of Azure OpenAI, with an api-version",
+    "azure.entra": "gets its access to Azure OpenAI from Microsoft Entra ID",
+    "azure.relay": "relays between browsers and Azure OpenAI",
+    "doctor": "can be asked what is wrong with its settings",
     "operator.hangup": "can be told to end a call",
     "health": "answers a health request",
 }
@@ -189,7 +206,9 @@ class Profile:
         arguments: list[str] = []
         environment: dict[str, str] = {}
         for name, target in flatten(self.settings):
-            value, where = fill.get(name, ""), target
+            if name not in fill:
+                continue  # a setting that this world does not have, such as a key of another vendor
+            value, where = fill[name], target
             if isinstance(target, Mapping):
                 value = render(str(target.get("value", "{" + name + "}")), fill, f"settings.{name}", self.folder)
                 where = f"${target['env']}" if "env" in target else target["arg"]
@@ -344,7 +363,7 @@ def _check_talk(file: Path, read: ProfileFile) -> None:
             raise ProfileError(f"{file}: claims.features has {claim}, so {where} has to say how to do it")
 
 
-OPERATIONS = ["call", "hangup", "health"]
+OPERATIONS = ["call", "hangup", "health", "doctor"]
 REQUEST = r"(GET|POST|PUT|PATCH|DELETE) /\S*"
 
 

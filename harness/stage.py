@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -14,6 +15,10 @@ T = TypeVar("T")
 
 PUBLIC_HOST = "gw.example.test"
 """The gateway's own public name: what Twilio is told to call."""
+
+
+VENDOR_SETTING = re.compile(r"(OPENAI|AZURE|TWILIO|IDENTITY|MSI)_", re.ASCII)
+"""Environment variables of a developer's own that must not reach a gateway under test."""
 
 
 class GatewayNotStartable(RuntimeError):

@@ -54,8 +54,9 @@ class CaseDefinition:
 
     `about`: the requirement that fails when the story breaks off. `claims`: features without which the case makes no
     sense. `dialect`: the only dialect that it is about. `fixed`: choices by point or glob. `knobs`: vendor behaviours.
-    `settings`: overrides of what the gateway is told. `examples`: 0 for a plain case, else how many worlds a property
-    test tries. `audio`: False leaves out the media messages of silence, for stories without speech.
+    `settings`: overrides of what the gateway is told; None for what it is not told. `vendor`: whose models it is
+    configured for, a name that the composition root knows. `examples`: 0 for a plain case, else how many worlds a
+    property test tries. `audio`: False leaves out the media messages of silence, for stories without speech.
     """
 
     name: str
@@ -66,10 +67,11 @@ class CaseDefinition:
     dialect: str | None = None
     fixed: Mapping[str, int] = field(default_factory=dict)
     knobs: Mapping[str, bool | int | str] = field(default_factory=dict)
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str | None] = field(default_factory=dict)
     stages: tuple[str, ...] = ("virtual", "live")
     audio: bool = True
     examples: int = 0
+    vendor: str = "openai"
 
 
 def case(
@@ -79,10 +81,11 @@ def case(
     dialect: str | None = None,
     fixed: Mapping[str, int] | None = None,
     knobs: Mapping[str, bool | int | str] | None = None,
-    settings: Mapping[str, str] | None = None,
+    settings: Mapping[str, str | None] | None = None,
     stages: Sequence[str] = ("virtual", "live"),
     audio: bool = True,
     examples: int = 0,
+    vendor: str = "openai",
 ) -> Callable[[CaseFunction], Callable[..., None]]:
     """Make a pytest test of a case function; see `CaseDefinition` for the arguments."""
 
@@ -101,6 +104,7 @@ def case(
             stages=tuple(stages),
             audio=audio,
             examples=examples,
+            vendor=vendor,
         )
 
         def test(run_case: Callable[[CaseDefinition], None]) -> None:

@@ -204,7 +204,7 @@ MISTAKES = [
     ("wrong type", 'version = "1.2"', "version = 1.2", r"Expected `str`.*\$\.gateway\.version"),
     ("no name", 'name = "mine"\n', "", r"missing required field `name`"),
     ("unknown setting", "openai.api_key", "openai.apikey", r"settings\.openai\.apikey: .*mean 'openai\.api_key'\?"),
-    ("far setting", "twilio.number", "zzz", r"settings\.zzz: no setting is called that; there are: listen\.host"),
+    ("far setting", "twilio.number", "zzz", r"settings\.zzz: no setting is called that; there are: azure\.api_key"),
     ("no dollar", '"$OPENAI_API_KEY"', '"OPENAI_API_KEY"', r'settings\.openai\.api_key: write "\$NAME"'),
     ("a number", '"--port"', "8080", r'settings\.listen\.port: write "\$NAME".*, not 8080'),
     ("empty variable", '"$OPENAI_API_KEY"', '"$"', r"settings\.openai\.api_key: write"),

@@ -20,7 +20,7 @@ from pathlib import Path
 import aiohttp
 
 from harness.profile import Profile
-from harness.stage import Ended, GatewayNotStartable
+from harness.stage import VENDOR_SETTING, Ended, GatewayNotStartable
 
 KILL_SECONDS = 2.0
 """How long a killed process gets to be gone."""
@@ -46,9 +46,8 @@ def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
 
     Without that, a developer's own OPENAI_API_KEY would reach a gateway under test.
     """
-    vendor = re.compile(r"(OPENAI|AZURE|TWILIO)_", re.ASCII)
     proxy = re.compile(r"(https?|all|no|ftp)_proxy$", re.IGNORECASE)
-    kept = {k: v for k, v in os.environ.items() if not vendor.match(k) and not proxy.match(k)}
+    kept = {k: v for k, v in os.environ.items() if not VENDOR_SETTING.match(k) and not proxy.match(k)}
     return {**kept, "PYTHONUNBUFFERED": "1", **extra}
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from harness.profile import Profile
-from harness.stage import PUBLIC_HOST, Ended, GatewayNotStartable, RunningGateway, Vendor
+from harness.stage import PUBLIC_HOST, VENDOR_SETTING, Ended, GatewayNotStartable, RunningGateway, Vendor
 from harness.virtual import tls
 from harness.virtual.loop import VirtualLoop
 from harness.virtual.network import PARTY, Network
@@ -105,6 +105,8 @@ class VirtualStage:
             )
         launch = profile.launch(values)
         # Before the import: programs like to read their configuration at the top of a module.
+        for name in [name for name in os.environ if VENDOR_SETTING.match(name)]:
+            del os.environ[name]
         os.environ.update(launch.environment)
         sys.argv = [profile.gateway.python, *launch.arguments]
         entry = _entry_point(profile.gateway.python)
