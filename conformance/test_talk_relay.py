@@ -40,6 +40,9 @@ GONE_WITHIN = 5.0
 DEAD_WITHIN = 120.0
 EXPIRED_AFTER = 590.0
 BIG = 8 * 1024 * 1024
+PIECE = 8
+"""So many characters of a key in a row are a part of it."""
+
 ELSEWHERE = "https://evil.example"
 
 
@@ -301,6 +304,25 @@ async def test_the_session_of_a_relay_ends_with_an_internal_error(world: PhoneWo
 async def test_the_session_of_a_relay_is_lost_without_a_close(world: PhoneWorld, check: Checks) -> None:
     """The vendor's connection is reset."""
     await ends_or_carries_on(world, check, "abort")
+
+
+@case(about="TALK-RE-032", claims=["talk.relay"])
+async def test_the_vendor_quotes_the_key_to_a_relay(world: PhoneWorld, check: Checks) -> None:
+    """In mid-conversation comes an error in which half of the key can be read."""
+    browser = await world.web.talks("relay")
+    session = await world.session(1)
+    await asks(browser, check, "TALK-RE-001", "what_time", "its_noon")
+    key = world.planted["openai.api_key"]
+    words = f"Incorrect API key provided: {key[: len(key) // 2]}************{key[-4:]}."
+    session.error("invalid_api_key", words, error_type="invalid_request_error")
+    await world.passes(2)
+    secret = key.rpartition("-")[2]
+    pieces = [secret[at : at + PIECE] for at in range(len(secret) - PIECE + 1)]
+    frames = [m for m in world.wire.all(source="gateway", channel=CHANNEL) if m.kind != "audio"]
+    quoting = [frame for frame in frames if any(piece in frame.text for piece in pieces)]
+    check.none("TALK-RE-032", quoting, "a part of the key is shown to the person")
+    printed = world.gateway.output()
+    check("TALK-RE-032", not any(piece in printed for piece in pieces), "a part of the key is printed")
 
 
 @case(about="TALK-RE-030", claims=["talk.relay"])

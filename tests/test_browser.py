@@ -246,6 +246,20 @@ async def test_over_webrtc_speech_goes_to_the_track_and_words_over_the_data_chan
     assert desk.peer.closed
 
 
+async def test_what_is_left_out_over_webrtc_is_silence() -> None:
+    desk = Desk().over_webrtc()
+    sound = audio.speak("long_answer", "pcm16", 24000)[: 2 * 48000]
+    for start in range(0, len(sound), 960):
+        desk.browser.sound(sound[start : start + 960])
+        desk.clock.advance(0.09 if start == 24000 else 0.02)
+    assert desk.browser.hearing is not None
+    await desk.passes(desk.browser.stops_hearing(within=1))
+    assert [(heard.phrase, heard.complete) for heard in desk.browser.heard] == [("long_answer", False)]
+    assert desk.browser.heard[0].end_ms == pytest.approx(2070, abs=60)
+    desk.clock.advance(1)
+    assert desk.clock.pending == 0
+
+
 async def test_a_page_has_its_tools_run_and_hands_over_the_output() -> None:
     asked = []
 

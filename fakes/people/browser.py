@@ -25,6 +25,9 @@ FRAME_MS = 20
 MICROPHONE_MS = 40
 """How much sound a page puts into one message to a relay."""
 
+PATIENCE = 0.1
+"""Seconds for which sound over WebRTC may be late before its absence is silence."""
+
 Tool = Callable[[str, str], Awaitable[str]]
 
 
@@ -124,6 +127,8 @@ class Browser(Human):
         self._playing_timer: Timer | None = None
         self._microphone: Timer | None = None
         self._speech_over: Timer | None = None
+        self._quiet: Timer | None = None
+        self._silent_from = 0.0
         self._tools: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -191,10 +196,10 @@ class Browser(Human):
             return
         self.stop_talking()
         self.ended_by = why
-        for timer in (self._playing_timer, self._microphone, self._speech_over):
+        for timer in (self._playing_timer, self._microphone, self._speech_over, self._quiet):
             if timer is not None:
                 timer.cancel()
-        self._playing_timer = self._microphone = self._speech_over = None
+        self._playing_timer = self._microphone = self._speech_over = self._quiet = None
         self._playing.clear()
         for task in self._tools:
             task.cancel()
@@ -303,8 +308,12 @@ class Browser(Human):
         self._look()
 
     def sound(self, pcm: bytes) -> None:
-        """Over WebRTC: the next piece of sound, as it is played."""
-        self.hear(pcm, self._ports.clock.now() * 1000)
+        """Over WebRTC: the next piece of sound, as it is played. What is left out is silence."""
+        now = self._ports.clock.now()
+        self.hear(pcm, now * 1000)
+        self._silent_from = now + len(pcm) / 2 / self.rate
+        if self._quiet is None:
+            self._quiet = self._ports.clock.call_at(self._silent_from + PATIENCE, self._fall_quiet)
 
     def frame(self, frame: RelayFrame) -> None:
         """Over the relay: a frame came."""
@@ -392,6 +401,19 @@ class Browser(Human):
         told = self._codec.interrupted(item, played)
         if told is not None:
             self._socket.send(told, "interrupted")
+
+    def _fall_quiet(self) -> None:
+        """Over WebRTC: if nothing has come for a while, hear the silence that was left out, and go on with it."""
+        clock = self._ports.clock
+        now = clock.now()
+        if now > self._silent_from + PATIENCE - FRAME_MS / 1000:
+            while self._silent_from <= now:
+                self.hear(None, self._silent_from * 1000)
+                self._silent_from += FRAME_MS / 1000
+            if not self._settling:
+                self._quiet = None
+                return
+        self._quiet = clock.call_at(self._silent_from + PATIENCE, self._fall_quiet)
 
     def _heard_of(self, item: str) -> int:
         """How much of an item was played, in ms."""

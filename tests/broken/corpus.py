@@ -432,6 +432,7 @@ _ALL = (
     _relay("relay_silent_when_refused", "TALK-RE-019", "", *REFUSED),
     _relay("hides_the_reason", "TALK-RE-020", "", *REFUSED),
     _relay("gives_no_hints", "", "TALK-RE-021", *REFUSED),
+    _relay("quotes_the_vendor", "TALK-RE-032", "", "the_vendor_quotes_the_key_to_a_relay"),
     _relay("remembers_refusals", "TALK-RE-022", "", *REFUSED),
     _relay("leaves_relays_open", "TALK-RE-030", "OAI-SS-006", "the_gateway_is_told_to_stop_while_somebody_talks"),
     # Talk: who is let in to the relay, and who else is there.

@@ -294,6 +294,16 @@ class GivesNoHints(Talk):
         return None
 
 
+class QuotesTheVendor(Talk):
+    """The vendor's message is shown as it came.
+
+    Whoever writes the error text of a service thinks of its owner as the reader. A part of the key stands in the page.
+    """
+
+    def describe(self, problem: Problem) -> dict[str, Any]:
+        return {**super().describe(problem), "message": problem.message}
+
+
 class RemembersRefusals(Talk):
     """After one refusal every further conversation is refused as well, without asking the vendor.
 
@@ -456,6 +466,7 @@ ends_without_a_word = relay(EndsWithoutAWord)
 relay_silent_when_refused = relay(SilentWhenRefused)
 hides_the_reason = relay(HidesTheReason)
 gives_no_hints = talk(GivesNoHints)
+quotes_the_vendor = talk(QuotesTheVendor)
 remembers_refusals = talk(RemembersRefusals)
 leaves_relays_open = talk(LeavesRelaysOpen)
 ticket_good_for_ever = tickets(GoodForEver)
