@@ -69,6 +69,7 @@ VOCABULARY = {
     "twilio.number": "the gateway's own telephone number",
     "operator.token": "the bearer token of the gateway's own API",
     "talk.token": "the token by which a browser may talk",
+    "call.max_seconds": "how long a call may last, in seconds; set where a case has a longer one",
 }
 """The settings that a world has. A profile maps those that its gateway can be told."""
 

@@ -66,7 +66,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = EXIT_HARNESS_ERROR if session.testsfailed and not collected.checks else EXIT_INTERRUPTED
     elif session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:
         session.exitstatus = EXIT_HARNESS_ERROR
-    if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not collected.checks:
+    if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        return
+    if not collected.checks:
+        if left := collected.left_out():
+            sys.stdout.write("\n")
+            _say(f"nothing was run: {' '.join(left)}")
+            session.exitstatus = EXIT_USAGE
         return
     if all(check.world is None for check in collected.checks) and not collected.exit_status():
         # What is unsupported throughout was not tested: that is neither a success nor a report.

@@ -150,6 +150,7 @@ class Collected:
     worlds: list[report.WorldResult] = field(default_factory=list)
     complete: bool = False
     notes: list[str] = field(default_factory=list)
+    _elsewhere: dict[str, set[str]] = field(default_factory=dict)
     traces: list[Path] = field(default_factory=list)
     tracebacks: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)
@@ -226,6 +227,19 @@ class Collected:
             )
         )
 
+    def elsewhere(self, definition: CaseDefinition) -> None:
+        """A case that only another stage can run: a note says so, for nothing was found out."""
+        for stage in definition.stages:
+            self._elsewhere.setdefault(stage, set()).add(definition.name)
+
+    def left_out(self) -> list[str]:
+        """What was not run because it needs another stage, in sentences."""
+        return [
+            f"{len(names)} {'case needs' if len(names) == 1 else 'cases need'} --stage {stage}: "
+            f"{', '.join(sorted(names)[:3])}{', ...' if len(names) > 3 else ''}."
+            for stage, names in sorted(self._elsewhere.items())
+        ]
+
     def results(self, created: dt.datetime) -> report.Results:
         """The whole run as the report has it."""
         from harness.profile import CLAIMS
@@ -241,7 +255,7 @@ class Collected:
             as_of=max((c.as_of for c in self.request.columns), default=FACTS_DATE).isoformat(),
             models=list(dict.fromkeys(c.model for c in self.request.columns)),
             duration_s=round(time.perf_counter() - self.began, 3),
-            notes=[*self.request.notes, *self.notes],
+            notes=[*self.request.notes, *self.notes, *self.left_out()],
             unsupported_claims=[claim for claim in CLAIMS if claim not in profile.claims.features],
             requirements=[*self._requirements(), *self._harness_requirement()],
             excluded=[

@@ -26,7 +26,7 @@ class GatewayNotStartable(RuntimeError):
 
 
 class Vendor(Protocol):
-    """What a stage has to know of a fake: its party name, the hosts it answers for, and its aiohttp application."""
+    """What a stage has to know of a fake: its party name, the hosts it answers for, its aiohttp application."""
 
     @property
     def name(self) -> str: ...
@@ -36,6 +36,11 @@ class Vendor(Protocol):
 
     @property
     def app(self) -> web.Application: ...
+
+    @property
+    def plain_ports(self) -> Sequence[int]:
+        """Ports at which it is served without TLS as well, where it can have addresses of its own."""
+        ...
 
 
 @dataclass(slots=True)
@@ -67,6 +72,31 @@ class RunningGateway(Protocol):
     async def stop(self) -> Ended:
         """End it: politely first, then by force."""
         ...
+
+
+class RefusedGateway:
+    """A gateway that did not start, and said why: that is all there is of it."""
+
+    url = "http://127.0.0.1:9"
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def output(self) -> str:
+        """See `RunningGateway.output`."""
+        return self._why
+
+    def died(self) -> str | None:
+        """See `RunningGateway.died`. It never lived."""
+        return None
+
+    def left(self) -> list[str]:
+        """See `RunningGateway.left`."""
+        return []
+
+    async def stop(self) -> Ended:
+        """See `RunningGateway.stop`."""
+        return Ended(clean=True, left=[])
 
 
 class Stage(Protocol):

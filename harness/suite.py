@@ -57,6 +57,8 @@ class CaseDefinition:
     `settings`: overrides of what the gateway is told; None for what it is not told. `vendor`: whose models it is
     configured for, a name that the composition root knows. `examples`: 0 for a plain case, else how many worlds a
     property test tries. `audio`: False leaves out the media messages of silence, for stories without speech.
+    `may_refuse`: the gateway may refuse its settings and not start; the story is told all the same. `seconds`: the
+    longest that the story may take.
     """
 
     name: str
@@ -72,6 +74,8 @@ class CaseDefinition:
     audio: bool = True
     examples: int = 0
     vendor: str = "openai"
+    may_refuse: bool = False
+    seconds: float = 900.0
 
 
 def case(
@@ -86,6 +90,8 @@ def case(
     audio: bool = True,
     examples: int = 0,
     vendor: str = "openai",
+    may_refuse: bool = False,
+    seconds: float = 900.0,
 ) -> Callable[[CaseFunction], Callable[..., None]]:
     """Make a pytest test of a case function; see `CaseDefinition` for the arguments."""
 
@@ -105,6 +111,8 @@ def case(
             audio=audio,
             examples=examples,
             vendor=vendor,
+            may_refuse=may_refuse,
+            seconds=seconds,
         )
 
         def test(run_case: Callable[[CaseDefinition], None]) -> None:

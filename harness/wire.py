@@ -222,6 +222,7 @@ AUDIO = frozenset({"media", "input_audio_buffer.append"})
 _IDS = re.compile(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
     r"|\b(?:[A-Z]{2})?[0-9a-f]{32}\b"
+    r"|\beyJ[\w%=-]+\.[\w%=-]+\.[\w%=-]+"  # a JSON Web Token: some signatures have a salt in them
 )
 
 

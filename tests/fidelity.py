@@ -13,7 +13,7 @@ from fakes.knobs import Knob, Knobs
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "fakes" / "FIDELITY.md"
 _BOUND = re.compile(r"_(low|typical|high)_ms$")
-VENDORS = {"openai": "OpenAI", "twilio": "Twilio"}
+VENDORS = {"openai": "OpenAI", "azure": "Azure OpenAI and Entra ID", "twilio": "Twilio"}
 HEAD = """# Fidelity
 
 What the fakes do where public evidence leaves it open. Each of these behaviours is a **knob**: a setting with a

@@ -5,8 +5,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
-NOON = 1_795_132_800.0
-"""20 November 2026 at noon, UTC."""
+DAY = 1_795_132_800.0
+"""The beginning of 20 November 2026, UTC."""
 
 
 class _Timer:
@@ -20,7 +20,7 @@ class _Timer:
 class ManualClock:
     """Time stands still until `advance`. It begins at Unix time `start`."""
 
-    def __init__(self, start: float = NOON) -> None:
+    def __init__(self, start: float = DAY) -> None:
         self._start = start
         self._now = 0.0
         self._count = 0

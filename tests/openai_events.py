@@ -79,6 +79,11 @@ def announcing(dialect: str) -> Story:
     return Story(dialect, {"openai.conversation_created": "always"})
 
 
+def not_announcing(dialect: str) -> Story:
+    """The connection, where no conversation is announced."""
+    return Story(dialect, {"openai.conversation_created": "never"})
+
+
 def speaking(dialect: str) -> Story:
     """A spoken turn under server VAD, transcribed and answered with sound."""
     story = Story(dialect)
@@ -352,6 +357,7 @@ STORIES: dict[str, Callable[[str], Story]] = {
     for story in (
         connecting,
         announcing,
+        not_announcing,
         speaking,
         writing,
         calling,
@@ -381,7 +387,7 @@ STORIES: dict[str, Callable[[str], Story]] = {
 SPOKEN = "conversation.item.input_audio_transcription"
 
 SERVER: dict[str, tuple[str, str]] = {
-    "conversation.created": ("announcing", "silent"),
+    "conversation.created": ("announcing", "not_announcing"),
     "conversation.item.created": ("with_legacy_items", "silent"),
     "conversation.item.added": ("writing", "connecting"),
     "conversation.item.done": ("writing", "connecting"),

@@ -196,16 +196,17 @@ class Vendor:
         assert sink.frames[0].invalid is None
         return session
 
-    def join(self, key: str, query: Mapping[str, str] | None = None, **options: Any) -> Socket:
-        """Open a sideband or a translation session, and let it start."""
+    def join(self, key: str, query: Mapping[str, str] | None = None, *, start: bool = True, **options: Any) -> Socket:
+        """Open a sideband or a translation session, and let it start, unless whoever asks does that."""
         opening = self.handshake(key, query, **options)
         assert isinstance(opening.decision, Accept), opening.decision
         sink = Socket()
         link = self.service.serve(opening, opening.decision, sink)
         assert isinstance(link, Link)
         sink.link = link
-        link.start()
-        self.clock.advance(5)
+        if start:
+            link.start()
+            self.clock.advance(5)
         return sink
 
     def rejected(self, key: str, query: Mapping[str, str] | None = None, **options: Any) -> tuple[str | None, int]:

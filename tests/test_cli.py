@@ -165,6 +165,11 @@ def test_a_model_that_is_left_out_is_told() -> None:
     assert ask(models=["gpt-realtime-2"]).notes == []
 
 
+def test_what_the_live_stage_does_not_see_is_told() -> None:
+    (note,) = ask(models=["gpt-realtime-2"], stage="live").notes
+    assert note == "On the live stage only what reaches the fakes is seen: calls to other hosts are not (SEC-013)."
+
+
 def test_the_gateway_comes_from_the_environment_when_nobody_says(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask().profile.name == "reference"
     monkeypatch.setenv("CALLPROOF_GATEWAY", "pipecat")
@@ -447,6 +452,16 @@ def test_no_report_is_no_report(shell: Shell, tmp_path: Path) -> None:
     assert "Report:" not in done.out
     assert re.sub(r"\s", "", done.out).startswith(".[100%]")
     assert left_in(tmp_path) == ["pytest.ini"]
+
+
+def test_cases_of_another_stage_are_told_and_not_judged(shell: Shell) -> None:
+    done = shell("run", "--case", "page", "--model", "gpt-realtime-2", "--report", "")
+    assert done.status == 0, done.out
+    assert "4 cases need --stage live: a_page_" in " ".join(done.out.split())
+    assert "unsupported" not in done.out
+    nothing = shell("run", "--case", "a_page_talks", "--report", "")
+    assert nothing.status == run.EXIT_USAGE
+    assert "nothing was run: 2 cases need --stage live" in nothing.said
 
 
 def test_every_model_can_be_asked_for_at_once(shell: Shell) -> None:

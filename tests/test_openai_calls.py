@@ -21,7 +21,7 @@ from openai_vendor import (
     listening,
     multipart,
 )
-from openai_world import KEY
+from openai_world import BETA_DAY, KEY
 
 from fakes.openai import KeyInfo
 from fakes.openai.calls import CALL_TRANSITIONS, Call, CallState
@@ -331,3 +331,10 @@ async def test_calls_end_with_the_server() -> None:
         async with http.post(f"{CALLS}?model=gpt-realtime", headers=headers, data=OFFER) as answer:
             assert answer.status == 201
     assert answering.moves == [CallState.ACTIVE, CallState.ENDED]
+
+
+def test_the_beta_has_null_where_ga_has_empty_strings() -> None:
+    for vendor, path, param in ((Vendor(BETA_DAY), "/v1/realtime", None), (Vendor(), CALLS, "")):
+        query = {"model": "gpt-realtime"}
+        refused = vendor.refusal(path, "v=0 nonsense", query=query, content_type="application/sdp")
+        assert refused[1:3] == ("invalid_offer", param)

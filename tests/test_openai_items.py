@@ -128,6 +128,18 @@ def test_truncate_within_the_audio_and_beyond_it(dialect: str) -> None:
     assert client.error()["message"] == "Audio content of 1000ms is already shorter than 2000ms"
 
 
+def test_what_is_generated_after_a_truncation_is_not_remembered() -> None:
+    client = opened("ga")
+    client.send("response.create")
+    item_id = next(e["item"]["id"] for e in client.wait(0.5) if e["type"] == "response.output_item.added")
+    client.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=100)
+    assert types(client.events()) == ["conversation.item.truncated"]
+    assert "response.output_audio.delta" in types(client.wait())  # the response goes on: only its cancellation ends it
+    client.send("conversation.item.retrieve", item_id=item_id)
+    content = client.events()[0]["item"]["content"][0]
+    assert (content["transcript"], len(base64.b64decode(content["audio"]))) == ("", 800)
+
+
 def test_only_the_audio_of_the_assistant_can_be_truncated() -> None:
     client = opened("ga")
     client.send("conversation.item.create", item={"id": "a", **user_text("x")})

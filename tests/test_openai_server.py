@@ -256,7 +256,7 @@ async def test_binary_frames_are_recorded_and_refused() -> None:
 async def test_the_server_pings() -> None:
     async with rig(ping_seconds=1) as r, r.http.ws_connect(URL, headers=BEARER, autoping=False) as ws:
         assert (await ws.receive()).type is WSMsgType.TEXT
-        assert (await ws.receive()).type is WSMsgType.PING
+        assert (await ws.receive(timeout=10)).type is WSMsgType.PING  # by default it would take 20 s
 
 
 async def test_interruptions_pass_their_gate() -> None:

@@ -383,6 +383,14 @@ def test_a_session_expires() -> None:
     assert (close.kind, close.code, close.reason) == ("close", 1001, message)
 
 
+def test_a_session_that_is_closed_before_it_has_begun_never_does() -> None:
+    client = World().connect("ga")
+    client.session.close(1009, "message too large")
+    assert client.wait(5) == []
+    client.session.connection_lost(1009, "message too large", "openai")
+    assert client.session.closed is not None
+
+
 def test_a_connection_that_is_gone_leaves_nothing_behind() -> None:
     world = World()
     client = world.open()

@@ -178,6 +178,15 @@ def test_a_session_created_of_its_own_is_a_knob() -> None:
     assert calling.channel.kinds() == ["session.created"]
 
 
+def test_a_call_may_end_before_the_session_created_of_a_sideband() -> None:
+    calling = Calling(sideband_created=True)
+    sideband = calling.vendor.join(KEY, {"call_id": calling.call.id}, start=False)
+    sideband.link.start(created_delay_ms=100)
+    calling.call.move(CallState.ENDED)
+    calling.vendor.clock.advance(1)
+    assert (sideband.events(), sideband.close) == ([], (1000, ""))
+
+
 def test_a_call_may_be_over_by_the_time_of_the_upgrade() -> None:
     calling = Calling()
     opening = calling.vendor.handshake(KEY, {"call_id": calling.call.id})

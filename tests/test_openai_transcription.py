@@ -52,6 +52,15 @@ def of_transcription(events: Sequence[Event]) -> list[Event]:
     return [event for event in events if event["type"].startswith(PREFIX)]
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("kind", [[], {}, 1, True])
+def test_a_type_that_is_no_text(dialect: str, kind: Any) -> None:
+    client = connected(dialect)
+    client.send(kind)
+    assert (error := client.error())["param"] == "type"
+    assert error["code"] == "invalid_value"
+
+
 # -- how models write
 
 

@@ -214,6 +214,15 @@ def test_what_is_too_large_ends_it() -> None:
 # -- who gets one
 
 
+def test_one_that_is_closed_before_it_has_begun_never_does() -> None:
+    vendor = Vendor()
+    socket = vendor.join(KEY, MODEL, path=PATH, start=False)
+    socket.link.start()
+    socket.link.receive_oversized(16 * 1024 * 1024 + 1)
+    vendor.clock.advance(5)
+    assert (socket.events(), socket.close) == ([], (1009, "message too large"))
+
+
 def test_models_that_do_not_translate() -> None:
     vendor = Vendor()
     for model in ("gpt-realtime", "gpt-4o", "gpt-realtime-whisper", "no-such-model"):

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from rtc_world import CALLS, Browser, Vendor, greeting, hung_up, interruption, tool_call, turn
 
+from conformance.webrtc import UdpWebRtc
 from fakes.audio import Listener, speak
 from fakes.openai.calls import CallState
-from fakes.openai.http import HttpAnswer
-from fakes.openai.webrtc import AiortcAnswerer, LoopbackConnection, SpeakingTrack, listen, reachable
+from fakes.openai.http import HttpAnswer, Offered
+from fakes.openai.webrtc import AiortcAnswerer, LoopbackConnection, SpeakingTrack, listen, reachable, report_fault
 from fakes.people.aiortc_peer import AiortcPeer
 from fakes.people.peers import PeerEvents
 
@@ -238,3 +239,31 @@ def test_without_the_extra_it_says_what_to_install(missing: str, monkeypatch: py
     monkeypatch.delitem(sys.modules, "fakes.openai.webrtc")
     with pytest.raises(ImportError, match=r"pip install callproof\[webrtc\]"):
         importlib.import_module("fakes.openai.webrtc")
+
+
+async def test_without_the_extra_an_offer_is_refused_and_its_call_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "aiortc", None)
+    monkeypatch.delitem(sys.modules, "fakes.openai.webrtc")
+    vendor = Vendor()
+    UdpWebRtc(vendor.service)
+    sdp = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
+    offered = vendor.request(CALLS, sdp, key=vendor.mint(), content_type="application/sdp")
+    assert isinstance(offered, Offered)
+    answer = await vendor.service.answer(offered)
+    assert (answer.status, offered.call.state) == (501, CallState.ENDED)
+
+
+async def test_a_fault_of_whoever_listens_is_told() -> None:
+    told: list[BaseException] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+    fault = RuntimeError("a fault of the fake")
+
+    async def work() -> None:
+        raise fault
+
+    task = loop.create_task(work())
+    task.add_done_callback(report_fault)
+    await asyncio.wait([task])
+    await asyncio.sleep(0)
+    assert told == [fault]

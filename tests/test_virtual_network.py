@@ -794,6 +794,8 @@ async def test_names_resolve_without_regard_to_case_and_localhost_is_oneself(loo
     assert network.add_host("openai", ["second.name"]) == openai
     assert network.resolve("API.openai.COM.", "gateway") == openai
     assert network.resolve("second.name", "gateway") == openai
+    assert network.looked_up_by("gateway") == {"api.openai.com", "second.name"}
+    assert network.looked_up_by("twilio") == frozenset()
     assert network.resolve(openai, "gateway") == openai
     for name in ("localhost", "127.0.0.1", "127.0.1.1", "::1", ""):
         assert network.resolve(name, "gateway") == gateway

@@ -69,6 +69,11 @@ class Access:
         self._day = as_of
         self._secrets = secrets
 
+    @property
+    def catalogue(self) -> Catalogue:
+        """The models that there are for whoever gets in here."""
+        return self._catalogue
+
     def credential(self, headers: Mapping[str, str], subprotocols: tuple[str, ...] = ()) -> Credential:
         """What a request is let in with. The names of `headers` are in lower case.
 

@@ -56,7 +56,7 @@ class Call:
     session; `session` is what that session begins with, as an update. `detail`: the body of the request that moved it
     last. `on_move` is told of every move: whoever carries the media sets it; `watchers` are told after that. `running`
     is the session itself, set by whoever carries the media when it begins: a sideband joins it. `client`: the party at
-    the other end.
+    the other end. `filter`: which types of events its data channel carries; None is all.
     """
 
     id: str
@@ -73,6 +73,7 @@ class Call:
     client: str = "gateway"
     watchers: list[Callable[[Call], None]] = field(default_factory=list)
     running: RealtimeSession | None = None
+    filter: Callable[[str], bool] | None = None
 
     def move(self, state: CallState, detail: Mapping[str, Any] | None = None) -> None:
         """Change the state. Raises `IllegalTransitionError` when there is no such transition."""
@@ -101,8 +102,9 @@ class Answerer(Protocol):
 class Calls:
     """All calls of one service, past ones too."""
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, party: str = "openai") -> None:
         self._ports = ports
+        self._party = party
         self._calls: dict[str, Call] = {}
 
     @property
@@ -122,7 +124,7 @@ class Calls:
     ) -> Call:
         """A new call: a WebRTC offer that has been found good (`webrtc`), or a SIP call that comes in (`sip`)."""
         ordinal = len(self._calls) + 1
-        call_id = f"rtc_{self._ports.choices.token(f'openai/call{ordinal}/id', 32)}"
+        call_id = f"rtc_{self._ports.choices.token(f'{self._party}/call{ordinal}/id', 32)}"
         state = CallState.RINGING if transport == "sip" else CallState.OFFERED
         call = Call(call_id, ordinal, transport, place, dialect, kind, model, dict(session or {}), state)
         self._calls[call_id] = call

@@ -18,7 +18,7 @@ class Model:
     `reasoning`: it thinks, and calls several tools at once. `context_tokens`: what it can take in and give out,
     together. For transcription: `turn_detection`, `prompt`, `logprobs`, `delay` and `keywords` say what it supports;
     `deltas` is `whole` (one with all the text) or `words`; `billed` by `tokens` or `duration`; `speakers`: it tells who
-    speaks; `tells_language`: which languages it heard.
+    speaks; `tells_language`: which languages it heard. `deployment`: the name that a customer has given it, if any.
     """
 
     name: str
@@ -38,6 +38,12 @@ class Model:
     billed: str = "tokens"
     speakers: bool = False
     tells_language: bool = False
+    deployment: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What a session calls it: the name that a customer has deployed it under, or its own."""
+        return self.deployment or self.name
 
     def offered(self, day: date) -> bool:
         """Whether the model can be used on that day."""

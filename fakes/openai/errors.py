@@ -15,7 +15,7 @@ from fakes.openai.protocol import Violation
 
 @dataclass(frozen=True, slots=True)
 class ErrorText:
-    """One entry of `errors.toml`."""
+    """One entry of `errors.toml`. `body`: the fields of its error object in the body of an HTTP answer, in order."""
 
     name: str
     message: str
@@ -25,6 +25,7 @@ class ErrorText:
     param: str | None = None
     close: int = 4000
     status: int = 400
+    body: tuple[str, ...] = ("message", "type", "param", "code")
 
 
 class VendorError(Exception):
@@ -59,15 +60,26 @@ class VendorError(Exception):
 
     def body(self) -> dict[str, Any]:
         """The body of an HTTP answer."""
-        return {
-            "error": {"message": self.message, "type": self.text.type, "param": self.param, "code": self.code},
-        }
+        values = {"message": self.message, "type": self.text.type, "param": self.param, "code": self.code}
+        return {"error": {name: values[name] for name in self.text.body}}
 
 
 @cache
 def _texts() -> dict[str, ErrorText]:
     tables = tomllib.loads(Path(__file__).with_name("errors.toml").read_text(encoding="utf-8"))
     return {name: ErrorText(name=name, **table) for name, table in tables.items()}
+
+
+def add_texts(file: Path, body: tuple[str, ...]) -> None:
+    """Let the errors of another file be known too, for a vendor who sells this service under errors of its own.
+
+    `body`: the fields of their error objects. Raises `ValueError` when a name is taken.
+    """
+    texts = _texts()
+    for name, table in tomllib.loads(file.read_text(encoding="utf-8")).items():
+        added = ErrorText(name=name, **{"body": body, **table})
+        if texts.setdefault(name, added) != added:
+            raise ValueError(f"{file}: an error {name!r} is there already; give it another name")
 
 
 def error_text(name: str) -> ErrorText:

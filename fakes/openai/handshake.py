@@ -77,7 +77,10 @@ Decision = Accept | RefuseInBand | RefuseHttp
 
 
 class Handshake:
-    """Decides about upgrades on one day. `secrets`: the client secrets that it knows, `calls`: the calls, if any."""
+    """Decides about upgrades on one day. `secrets`: the client secrets that it knows, `calls`: the calls, if any.
+
+    `access` decides who gets in, when it is not to be the usual one.
+    """
 
     def __init__(
         self,
@@ -87,8 +90,9 @@ class Handshake:
         as_of: date,
         secrets: ClientSecrets | None = None,
         calls: Calls | None = None,
+        access: Access | None = None,
     ) -> None:
-        self.access = Access(catalogue, keys, knobs, as_of, secrets)
+        self.access = access or Access(catalogue, keys, knobs, as_of, secrets)
         self._knobs = knobs
         self._calls = calls
         self._translations = any(model.kind == "translation" for model in catalogue.offered(as_of))

@@ -96,11 +96,12 @@ class Offered:
     offer: str
     headers: Mapping[str, str]
     began: float = 0.0
+    party: str = "openai"
 
     @property
     def gate(self) -> str:
         """The point at which the answer may be held."""
-        return f"openai/call{self.call.ordinal}/answer"
+        return f"{self.party}/call{self.call.ordinal}/answer"
 
 
 Came = Callable[[str | None], None]
@@ -116,7 +117,7 @@ class HttpEndpoints:
         self._calls = service.calls
         self._secrets = service.secrets
         self._requests = 0
-        self._era = catalogue().era(service.as_of)
+        self._era = access.catalogue.era(service.as_of)
         self._web_sockets = [entry["path"] for entry in _data()["web_sockets"] if entry["from"] <= service.as_of]
         self._handlers: Mapping[str, Callable[[HttpRequest, str], HttpAnswer | Offered]] = {
             "beta_call": lambda request, _: self._call(request, "beta"),
@@ -142,7 +143,7 @@ class HttpEndpoints:
         if isinstance(answer, HttpAnswer) and answer.effect is not None:
             answer.effect()
         if isinstance(answer, Offered):
-            return replace(answer, headers={**headers, **answer.headers}, began=began)
+            return replace(answer, headers={**headers, **answer.headers}, began=began, party=self._service.party)
         return self._timed(replace(answer, headers={**headers, **answer.headers}), began)
 
     def too_large(self, request: HttpRequest, came: Came) -> HttpAnswer:
@@ -160,13 +161,16 @@ class HttpEndpoints:
         except VendorError as error:
             if call.state not in OVER:
                 call.move(CallState.ENDED)
-            return self._timed(self._refused(error, _flat(error), offered.headers), offered.began)
+            return self._timed(self._refused(error, _flat(error, call.dialect), offered.headers), offered.began)
         if call.state is CallState.OFFERED:
             call.move(CallState.ACTIVE)
         headers = dict(offered.headers)
         if call.dialect == "ga":
-            headers["Location"] = f"/v1/realtime/calls/{call.id}"
+            headers["Location"] = self._location(call)
         return self._timed(HttpAnswer(201, None, headers, sdp, SDP), offered.began)
+
+    def _location(self, call: Call) -> str:
+        return f"/v1/realtime/calls/{call.id}"
 
     def _refused(self, error: VendorError, body: dict[str, Any], headers: Mapping[str, str]) -> HttpAnswer:
         status = error.text.status
@@ -181,15 +185,20 @@ class HttpEndpoints:
         if not request.path.startswith("/v1/"):
             return {}
         self._requests += 1
-        token = self._service.ports.choices.token(f"openai/request{self._requests}/id", 32)
+        token = self._service.ports.choices.token(f"{self._service.party}/request{self._requests}/id", 32)
         headers = {"X-Request-Id": f"req_{token}", **_data()["headers"]}
         organization = self._organization(request)
         if organization is not None:
             headers["OpenAI-Organization"] = organization
         if "origin" in request.headers:
-            headers |= _data()["cors"]["answer"]
-            if self._service.knobs["openai.cors_expose_location"]:
-                headers["Access-Control-Expose-Headers"] += ", Location"
+            headers |= self._cors()
+        return headers
+
+    def _cors(self) -> dict[str, str]:
+        """What the answers to browsers carry."""
+        headers = dict(_data()["cors"]["answer"])
+        if self._service.knobs["openai.cors_expose_location"]:
+            headers["Access-Control-Expose-Headers"] += ", Location"
         return headers
 
     def _organization(self, request: HttpRequest) -> str | None:
@@ -282,7 +291,7 @@ class HttpEndpoints:
         dialect = "ga"
         if self._service.knobs["openai.beta_shape_at_client_secrets"] == "mint" and _is_beta(given):
             dialect = "beta"
-        kind = bodies.session(catalogue(), dialect, given)
+        kind = bodies.session(self._access.catalogue, dialect, given)
         secret = self._mint(credential, dialect, kind, given, seconds)
         return HttpAnswer(200, self._minted(secret))
 
@@ -300,7 +309,7 @@ class HttpEndpoints:
             raise VendorError("beta_api_shape_disabled")
         # What a client wishes for the life of its secret changes nothing: it is one minute.
         given = {name: value for name, value in body.items() if name != "client_secret"}
-        bodies.session(catalogue(), "beta", given, kind=kind, under="")
+        bodies.session(self._access.catalogue, "beta", given, kind=kind, under="")
         if kind == "realtime" and not given.get("model"):
             raise VendorError("missing_required_parameter", param="model")
         secret = self._mint(credential, "beta", kind, given, BETA_SECONDS)
@@ -327,7 +336,7 @@ class HttpEndpoints:
         if secret.kind == "translation":
             session = effective_translation(secret, session_id)
         else:
-            model = catalogue().models.get(secret.model or "")
+            model = self._access.catalogue.models.get(secret.model or "")
             session = effective(DIALECTS[secret.dialect], secret, model, self._service.knobs, session_id)
         return {"value": secret.value, "expires_at": secret.expires_at, "session": session}
 
@@ -343,7 +352,7 @@ class HttpEndpoints:
         except VendorError as error:
             if error.name == "model_not_found":
                 error = VendorError("call_model_not_found", model=error.fields["model"])
-            return self._refused(error, _flat(error), {})
+            return self._refused(error, _flat(error, dialect), {})
         if self._service.answerer is None:
             call.move(CallState.ENDED)
             raise VendorError("webrtc_not_served")
@@ -396,14 +405,14 @@ class HttpEndpoints:
         given: Wire = {}
         if "session" in parts:
             given = bodies.json_object(parts["session"])
-            bodies.session(catalogue(), "ga", given)
+            bodies.session(self._access.catalogue, "ga", given)
         return parts["sdp"].decode(errors="replace"), given
 
     def _act(self, request: HttpRequest, call_id: str, action: str) -> HttpAnswer:
         call = self._known(request, call_id)
         body = bodies.json_object(request.body, empty=action == "reject")
         if action == "accept":
-            bodies.session(catalogue(), "ga", body, kind="realtime", under="")
+            bodies.session(self._access.catalogue, "ga", body, kind="realtime", under="")
         elif action == "reject":
             bodies.fields(body, ("status_code",))
             bodies.within(body.get("status_code", 603), 300, 699, "status_code")
@@ -435,8 +444,10 @@ class HttpEndpoints:
         return self._calls.find(call_id, credential)
 
 
-def _flat(error: VendorError) -> dict[str, Any]:
-    """The body of a refused call, which has empty strings where the other endpoints have null (captures of both)."""
+def _flat(error: VendorError, dialect: str) -> dict[str, Any]:
+    """The body of a refused call: in GA it has empty strings where all others have null (captures of both)."""
+    if dialect == "beta" or "type" not in error.text.body:
+        return error.body()
     return {
         "error": {
             "message": error.message,

@@ -101,7 +101,7 @@ class ItemEvents:
     def truncated(self, item: Item, index: int, end_ms: int) -> None:
         """Cut the sound of an item to `end_ms`, and tell so."""
         part = item.parts[index]
-        part.duration_ms, part.transcript = end_ms, ""
+        part.duration_ms, part.transcript, part.truncated = end_ms, "", True
         fields = {"item_id": item.id, "content_index": index, "audio_end_ms": end_ms}
         self._owner.emit("conversation.item.truncated", fields)
 

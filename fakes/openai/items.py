@@ -41,7 +41,8 @@ class Part:
     `audio`: the sound, in the format that the session had when it came; for the assistant all that there was to say.
     `bytes_per_ms`: of that sound. `duration_ms`: how long it is; for the assistant, how much of it has been generated
     and not been truncated. `heard`: names of the phrases in the sound; `spans`: when each begins and ends, in ms from
-    its beginning. `idle`: it is the silence after which an idle session was woken.
+    its beginning. `idle`: it is the silence after which an idle session was woken. `truncated`: it was cut short, so
+    that what is still generated of it is sent, and not remembered.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Part:
     heard: tuple[str, ...] = ()
     spans: tuple[tuple[float, float], ...] = ()
     idle: bool = False
+    truncated: bool = False
     image_url: str = ""
     detail: str | None = None
 

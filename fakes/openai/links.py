@@ -12,7 +12,7 @@ from fakes.openai.errors import VendorError
 from fakes.openai.frames import Closed, Frame, Sink
 from fakes.openai.protocol import validate
 from fakes.openai.responses import IllegalTransitionError
-from fakes.openai.session import CHANNEL, TRANSITIONS, State
+from fakes.openai.session import TRANSITIONS, State
 from fakes.ports import Ports, Timer
 
 Event = dict[str, Any]
@@ -86,7 +86,8 @@ class Link:
         self.ports = ports
         self.ordinal = ordinal
         self.name = name
-        self.connection = f"openai#{ordinal}"
+        self.connection = f"{party}#{ordinal}"
+        self.channel = f"{party}.realtime"
         self.state = State.CONNECTED
         self.closed: Closed | None = None
         self.received: list[Event] = []
@@ -159,12 +160,13 @@ class Link:
             self.connection_lost(1006, "reset", self._party)
 
     def later(self, seconds: float, callback: Callable[[], None]) -> None:
-        """Do something after a while, unless the connection has ended by then."""
+        """Do something after a while, unless the connection has ended by then, or is about to."""
         key = next(self._ids)
 
         def run() -> None:
             del self._timers[key]
-            callback()
+            if self.state is not State.CLOSING:
+                callback()
 
         clock = self.ports.clock
         self._timers[key] = clock.call_at(clock.now() + seconds, run)
@@ -244,7 +246,7 @@ class Link:
         self.ports.recorder.record(
             self._client_party,
             self._party,
-            CHANNEL,
+            self.channel,
             kind,
             data,
             connection=self.connection,
@@ -260,7 +262,7 @@ class Link:
         self.ports.recorder.record(
             self._party,
             self._client_party,
-            CHANNEL,
+            self.channel,
             frame.kind,
             frame.body,
             connection=self.connection,
@@ -271,4 +273,4 @@ class Link:
         """Write down that a party has ended the connection."""
         other = self._client_party if initiator == self._party else self._party
         meta = {"code": code, "reason": reason, "initiator": initiator}
-        self.ports.recorder.record(initiator, other, CHANNEL, "close", connection=self.connection, meta=meta)
+        self.ports.recorder.record(initiator, other, self.channel, "close", connection=self.connection, meta=meta)

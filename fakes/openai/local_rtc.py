@@ -197,7 +197,7 @@ class LocalExchange:
         client = self._offers.pop(offered, None)
         if client is None:
             raise VendorError("invalid_offer")
-        point = f"openai/call{call.ordinal}/answer"
+        point = f"{self._service.party}/call{call.ordinal}/answer"
         ufrag = self._service.ports.choices.token(point, 8)
         channel = _has_channel(offer)
         self._answers[ufrag] = offered, LocalLeg(self._service, client, self.latency, call, channel)

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fakes.openai.bodies import JSON
 from fakes.openai.errors import VendorError, error_text
 from fakes.openai.http import HttpAnswer
 
-# What the messages of errors.toml are filled with; a plan's own `message` goes before.
-_FIELDS: Mapping[str, Any] = {"key": "sk-...0000", "model": "the model", "limit": 1, "minutes": 60}
+PLANNED_FIELDS: Mapping[str, Any] = {
+    "key": "sk-...0000",
+    "limit": 1,
+    "method": "GET",
+    "minutes": 60,
+    "model": "the model",
+    "operation": "the operation",
+    "parameter": "model",
+    "principal": "00000000-0000-0000-0000-000000000000",
+    "tenant": "00000000-0000-0000-0000-000000000000",
+}
+"""What the messages of planned errors are filled with; a plan's own `message` goes before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +30,9 @@ class HttpPlan:
     """What is to become of one HTTP request; what is not said goes its usual way.
 
     `refuse`: status and error (a name or a code in errors.toml) of the answer; `message`: its text in the place of the
-    error's own. `answer`: status and body as they are, such as the page of a proxy. `delay_ms`: how long the answer
-    takes. `reset`: the connection is reset instead of an answer. `silent`: there is never an answer.
+    error's own. `answer`: status and body as they are, such as the page of a proxy; `headers` go with either of these.
+    `delay_ms`: how long the answer takes. `reset`: the connection is reset instead of an answer. `silent`: there is
+    never an answer.
     """
 
     refuse: tuple[int, str] | None = None
@@ -30,6 +41,7 @@ class HttpPlan:
     delay_ms: int = 0
     reset: bool = False
     silent: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # A name that does not exist is told to the author of the case, not to the gateway.
@@ -44,15 +56,15 @@ class HttpPlan:
             return HttpAnswer(499)
         if self.answer is not None:
             status, text = self.answer
-            return HttpAnswer(status, None, {}, text, JSON if _is_json(text) else "text/html")
+            return HttpAnswer(status, None, self.headers, text, JSON if _is_json(text) else "text/html")
         if self.refuse is None:
             return None
         status, name = self.refuse
-        error = VendorError(error_text(name).name, **{**_FIELDS, "method": method, "path": path})
+        error = VendorError(error_text(name).name, **{**PLANNED_FIELDS, "method": method, "path": path})
         body = error.body()
         if self.message:
             body["error"]["message"] = self.message
-        return HttpAnswer(status, body)
+        return HttpAnswer(status, body, self.headers)
 
 
 class HttpPlans:

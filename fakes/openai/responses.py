@@ -433,7 +433,8 @@ class Response:
                     f" {word}" if index else word for index, word in enumerate(words[:spoken]) if index >= said
                 )
                 said = spoken
-                part.transcript = f"{part.transcript}{delta}"
+                if not part.truncated:
+                    part.transcript = f"{part.transcript}{delta}"
                 fields = {**place, "delta": delta, **owner.padding(observed=False)}
                 owner.emit("response.output_audio_transcript.delta", fields)
             audio = "" if media is not None else _spoken(sound, sent, sent + size)
@@ -447,7 +448,8 @@ class Response:
                 # The first one is checked against the schema; the others differ in nothing but id and sound.
                 owner.emit("response.output_audio.delta", {**place, "delta": audio})
             sent += size
-            part.duration_ms = sent / audio_format.bytes_per_ms
+            if not part.truncated:
+                part.duration_ms = sent / audio_format.bytes_per_ms
         if room < total:
             self._finish(Status.INCOMPLETE, {"type": "incomplete", "reason": reason})
             return

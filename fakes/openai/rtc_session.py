@@ -13,7 +13,6 @@ import numpy as np
 
 from fakes.audio import encode, resample
 from fakes.openai.calls import OVER, Call, CallState
-from fakes.openai.catalogue import catalogue
 from fakes.openai.dialects import DIALECTS
 from fakes.openai.frames import Frame
 from fakes.openai.playout import BYTES_PER_MS, FRAME_SECONDS, RATE, Playout
@@ -57,7 +56,7 @@ class RtcSession:
 
     `call` must not be over; its `running` is set, and its moves are listened to. `patience`: for how many seconds the
     microphone may be late before its absence is taken for silence; 0 when it is never late. `filter`: which types of
-    events cross the data channel; None is all.
+    events cross the data channel; None is as the call says.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class RtcSession:
     ) -> None:
         self.call = call
         self.ended = False
-        self.filter = filter
+        self.filter = filter if filter is not None else call.filter
         self._service = service
         self._leg = leg
         self._clock = service.ports.clock
@@ -83,8 +82,8 @@ class RtcSession:
             ordinal=call.ordinal,
             kind=call.kind,
             model=call.model,
-            minutes=catalogue().era(service.as_of).session_minutes[call.dialect],
-            catalogue=catalogue(),
+            minutes=service.minutes(call.dialect),
+            catalogue=service.catalogue_of(call),
             knobs=service.knobs,
             brain=service.brain,
             client_party=call.client,
@@ -93,6 +92,7 @@ class RtcSession:
             call=f"call{call.ordinal}",
             media=self.playout,
             mcp_servers=service.mcp_servers,
+            detection=service.detection,
         )
         preset(self.session, call.session)
         self._client = call.client

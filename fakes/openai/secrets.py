@@ -65,8 +65,9 @@ class Secret:
 class ClientSecrets:
     """All secrets of one service, expired ones too, in the order of their minting."""
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, party: str = "openai") -> None:
         self._ports = ports
+        self._party = party
         self._secrets: dict[str, Secret] = {}
 
     @property
@@ -96,7 +97,7 @@ class ClientSecrets:
     ) -> Secret:
         """Make a secret that lasts `seconds` from now. The other arguments are the fields of `Secret`."""
         ordinal = len(self._secrets) + 1
-        value = f"{PREFIX}{self._ports.choices.token(f'openai/secret{ordinal}/value', 32)}"
+        value = f"{PREFIX}{self._ports.choices.token(f'{self._party}/secret{ordinal}/value', 32)}"
         expires_at = int(self._ports.clock.wall()) + seconds
         secret = Secret(value, ordinal, key, place, models, dialect, kind, model, session, expires_at)
         self._secrets[value] = secret
@@ -104,7 +105,7 @@ class ClientSecrets:
 
     def session_id(self, secret: Secret) -> str:
         """The id of the session that the answer to its minting shows."""
-        return f"sess_{self._ports.choices.token(f'openai/secret{secret.ordinal}/session', 20)}"
+        return f"sess_{self._ports.choices.token(f'{self._party}/secret{secret.ordinal}/session', 20)}"
 
 
 def effective(dialect: Dialect, secret: Secret, model: Model | None, knobs: Knobs, session_id: str) -> Wire:

@@ -12,21 +12,19 @@ from typing import Any
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 
 from fakes.openai.frames import Frame
-from fakes.openai.handshake import PATH, SUBPROTOCOL, TRANSLATIONS, Accept, HandshakeRequest, RefuseHttp, RefuseInBand
+from fakes.openai.handshake import SUBPROTOCOL, Accept, HandshakeRequest, RefuseHttp, RefuseInBand
 from fakes.openai.http import BODY_LIMIT, Came, HttpAnswer, HttpRequest, Offered
 from fakes.openai.links import WebSocketSession
 from fakes.openai.plans import HttpPlan
 from fakes.openai.poster import WebhookPoster
 from fakes.openai.protocol import validate
 from fakes.openai.service import OpenAIService, Opening
-from fakes.openai.session import CHANNEL
 from fakes.sockets import reset
 
 MAX_MESSAGE = 16 * 1024 * 1024
 """What the vendor takes. A message above it is answered with close 1009."""
 HARD_LIMIT = 4 * MAX_MESSAGE
 """What is read at all. Above it the connection breaks, perhaps before the client has seen the close frame."""
-HTTP_CHANNEL = "openai.http"
 
 
 class Connection:
@@ -71,10 +69,13 @@ class OpenAIServer:
     """
 
     name = "openai"
-    hosts = ("api.openai.com",)
+    hosts: tuple[str, ...] = ("api.openai.com",)
+    plain_ports: tuple[int, ...] = ()
 
     def __init__(self, service: OpenAIService, *, routes: Mapping[str, str] | None = None) -> None:
         self.service = service
+        self._channel = f"{service.party}.realtime"
+        self._http_channel = f"{service.party}.http"
         self._poster = WebhookPoster(service, routes)
         self.app = web.Application(client_max_size=BODY_LIMIT)
         self.app.router.add_route("*", "/{path:.*}", self._handle)
@@ -93,7 +94,7 @@ class OpenAIServer:
                 waiter.set_result(None)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        if request.path in (PATH, TRANSLATIONS) and request.headers.get("Upgrade", "").lower() == "websocket":
+        if self.service.is_web_socket(request.path) and request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._upgrade(request)
         return await self._http(request)
 
@@ -105,7 +106,7 @@ class OpenAIServer:
         meta = {"method": request.method, "url": str(request.url), "headers": list(request.headers.items())}
 
         def came(invalid: str | None) -> None:
-            self._came(client, connection, "request", body, channel=HTTP_CHANNEL, invalid=invalid, meta=meta)
+            self._came(client, connection, "request", body, channel=self._http_channel, invalid=invalid, meta=meta)
 
         plan = service.http_plan(request.path)
         try:
@@ -124,10 +125,10 @@ class OpenAIServer:
         if isinstance(answer, HttpAnswer):
             if request.method == "HEAD":
                 answer = replace(answer, body=None, text="")
-            return self._answered(answer, client, connection, HTTP_CHANNEL, "response")
+            return self._answered(answer, client, connection, self._http_channel, "response")
         async with service.ports.gates.delivery(answer.gate):
             answered = await service.answer(answer)
-            return self._answered(answered, client, connection, HTTP_CHANNEL, "response")
+            return self._answered(answered, client, connection, self._http_channel, "response")
 
     def _as_planned(self, plan: HttpPlan, asked: HttpRequest, came: Came) -> HttpAnswer | None:
         planned = plan.answered(asked.method, asked.path)
@@ -137,7 +138,7 @@ class OpenAIServer:
 
     def _unanswered(self, request: web.Request, client: str, connection: str) -> web.Response:
         meta = {"code": 1006, "reason": "reset", "initiator": self.service.party}
-        self._went(client, connection, "close", channel=HTTP_CHANNEL, meta=meta)
+        self._went(client, connection, "close", channel=self._http_channel, meta=meta)
         reset(request.transport)
         self.service.changed()
         return web.Response(status=499)
@@ -162,11 +163,12 @@ class OpenAIServer:
         kind: str,
         body: str | bytes | None = None,
         *,
-        channel: str = CHANNEL,
+        channel: str | None = None,
         invalid: str | None = None,
         meta: dict[str, Any] | None = None,
     ) -> None:
         """Write down what a client has sent."""
+        channel = channel or self._channel
         self.service.ports.recorder.record(
             client, self.service.party, channel, kind, body, connection=connection, invalid=invalid, meta=meta
         )
@@ -178,11 +180,12 @@ class OpenAIServer:
         kind: str,
         body: str | bytes | None = None,
         *,
-        channel: str = CHANNEL,
+        channel: str | None = None,
         invalid: str | None = None,
         meta: dict[str, Any] | None = None,
     ) -> None:
         """Write down what is sent to a client."""
+        channel = channel or self._channel
         self.service.ports.recorder.record(
             self.service.party, client, channel, kind, body, connection=connection, invalid=invalid, meta=meta
         )
@@ -191,9 +194,9 @@ class OpenAIServer:
 
     async def _upgrade(self, request: web.Request) -> web.StreamResponse:
         service = self.service
-        headers = _lowered(request)
-        offered = tuple(part.strip() for part in headers.get("sec-websocket-protocol", "").split(",") if part.strip())
-        opening = service.open(HandshakeRequest(request.path, dict(request.query), headers, offered))
+        lowered = _lowered(request)
+        offered = tuple(part.strip() for part in lowered.get("sec-websocket-protocol", "").split(",") if part.strip())
+        opening = service.open(HandshakeRequest(request.path, dict(request.query), lowered, offered))
         meta: dict[str, Any] = {"url": str(request.url), "headers": list(request.headers.items())}
         meta["subprotocols"] = list(offered)
         self._came(opening.client, opening.connection, "upgrade", meta=meta)
@@ -211,14 +214,16 @@ class OpenAIServer:
         decision = opening.decision
         async with service.ports.gates.delivery(opening.gate):
             if isinstance(decision, RefuseHttp):
-                answer = HttpAnswer(decision.status, decision.error.body(), decision.headers)
-                return self._answered(answer, opening.client, opening.connection, CHANNEL, "upgrade.refused")
+                headers = {**opening.headers, **decision.headers}
+                answer = HttpAnswer(decision.status, decision.error.body(), headers)
+                return self._answered(answer, opening.client, opening.connection, self._channel, "upgrade.refused")
             ws = web.WebSocketResponse(
                 protocols=(SUBPROTOCOL,) if offered else (),
                 max_msg_size=HARD_LIMIT,
                 compress=bool(service.knobs["openai.permessage_deflate"]),
                 autoclose=True,
             )
+            ws.headers.update(opening.headers)
             try:
                 await ws.prepare(request)
             except ConnectionError:
@@ -273,7 +278,7 @@ class OpenAIServer:
 
     async def _refuse_in_band(self, ws: web.WebSocketResponse, opening: Opening, decision: RefuseInBand) -> None:
         service = self.service
-        token = service.ports.choices.token(f"openai/session{opening.ordinal}/ids", 12)
+        token = service.ports.choices.token(f"{service.party}/session{opening.ordinal}/ids", 12)
         event = {"type": "error", "event_id": f"event_{token}00001", "error": decision.error.event(None)}
         body = json.dumps(event, separators=(",", ":"))
         meta = {"code": decision.code, "reason": decision.error.reason, "initiator": service.party}

@@ -11,15 +11,25 @@ from typing import TypeVar
 from fakes.knobs import Knobs
 from fakes.openai.brain import Brain, PhraseBookBrain
 from fakes.openai.calls import Answerer, Call, Calls
-from fakes.openai.catalogue import catalogue
-from fakes.openai.dialects import DIALECTS
+from fakes.openai.catalogue import Catalogue, catalogue
+from fakes.openai.dialects import DIALECTS, TurnDetection
 from fakes.openai.errors import ErrorText, VendorError, error_text
 from fakes.openai.frames import Sink
-from fakes.openai.handshake import Accept, Decision, Handshake, HandshakeRequest, KeyInfo, RefuseHttp, RefuseInBand
+from fakes.openai.handshake import (
+    PATH,
+    TRANSLATIONS,
+    Accept,
+    Decision,
+    Handshake,
+    HandshakeRequest,
+    KeyInfo,
+    RefuseHttp,
+    RefuseInBand,
+)
 from fakes.openai.http import Came, HttpAnswer, HttpEndpoints, HttpRequest, Offered
 from fakes.openai.links import Link, WebSocketSession
 from fakes.openai.mcp import McpServer
-from fakes.openai.plans import HttpPlan, HttpPlans
+from fakes.openai.plans import PLANNED_FIELDS, HttpPlan, HttpPlans
 from fakes.openai.secrets import ClientSecrets, preset
 from fakes.openai.session import RealtimeSession
 from fakes.openai.sideband import SharedSink, Sideband
@@ -68,7 +78,8 @@ class HandshakePlan:
 class Opening:
     """One connection that asks for a session.
 
-    `ordinal`: its number. `decision`: what is answered, `delay` seconds later. `client`: the party that asks.
+    `ordinal`: its number. `decision`: what is answered, `delay` seconds later. `client`: the party that asks; `party`:
+    the one that is asked, by the name `host`. `headers` go with every answer.
     """
 
     ordinal: int
@@ -76,16 +87,19 @@ class Opening:
     delay: float
     plan: HandshakePlan
     client: str
+    party: str = "openai"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    host: str = ""
 
     @property
     def connection(self) -> str:
         """The name of the connection on the wire."""
-        return f"openai#{self.ordinal}"
+        return f"{self.party}#{self.ordinal}"
 
     @property
     def gate(self) -> str:
         """The point at which the answer may be held."""
-        return f"openai/session{self.ordinal}/handshake"
+        return f"{self.party}/session{self.ordinal}/handshake"
 
 
 class OpenAIService:
@@ -96,6 +110,8 @@ class OpenAIService:
     are that send an `Origin`, None when they are like the others. `answerer`: answers SDP offers; without one they are
     checked, then refused with status 501.
     """
+
+    party = "openai"
 
     def __init__(
         self,
@@ -118,7 +134,6 @@ class OpenAIService:
         self.browser_party = browser_party
         self.answerer = answerer
         self.webhook = webhook
-        self.party = "openai"
         self.webhooks = Webhooks(ports, self.knobs, client_party, self.party)
         self.mcp_servers: dict[str, McpServer] = {}
         """The MCP servers that sessions can have as tools, by URL or by id of a connector; for test cases to fill."""
@@ -128,9 +143,9 @@ class OpenAIService:
         """Every sideband and every translation session, past ones too."""
         self.openings: list[Opening] = []
         """Every connection that asked for a session, refused ones too."""
-        self.secrets = ClientSecrets(ports)
+        self.secrets = ClientSecrets(ports, self.party)
         """Every client secret that was minted."""
-        self.calls = Calls(ports)
+        self.calls = Calls(ports, self.party)
         """The WebRTC and SIP calls."""
         self.keys = keys if isinstance(keys, dict) else dict(keys)
         """What each key may do; it may be changed at any time."""
@@ -189,15 +204,17 @@ class OpenAIService:
         """A client asks for a session: decide, and say how long the answer takes."""
         ordinal = len(self.openings) + 1
         plan = self._plans.get(ordinal, HandshakePlan())
-        point = f"openai/session{ordinal}/handshake/delay"
+        point = f"{self.party}/session{ordinal}/handshake/delay"
         delay = plan.delay_ms / 1000 if plan.delay_ms is not None else self.ports.choices.delay(point, 20, 150, 2500)
-        opening = Opening(ordinal, self._planned(plan, request), delay, plan, self.client(request.headers))
+        decision, client = self._planned(plan, request), self.client(request.headers)
+        headers, host = self.answer_headers(request), request.headers.get("host", "")
+        opening = Opening(ordinal, decision, delay, plan, client, self.party, headers, host)
         self.openings.append(opening)
         self.changed()
         return opening
 
     def _planned(self, plan: HandshakePlan, request: HandshakeRequest) -> Decision:
-        decision = self.handshake.decide(request)
+        decision = self.decide(request)
         if plan.refuse_http is not None:
             status, name = plan.refuse_http
             return RefuseHttp(_planned_error(name, request), status, plan.headers)
@@ -207,6 +224,30 @@ class OpenAIService:
             subprotocol = None if isinstance(decision, RefuseHttp) else decision.subprotocol
             return RefuseInBand(error, code, subprotocol)
         return decision
+
+    def decide(self, request: HandshakeRequest) -> Decision:
+        """What is answered to an upgrade that no test case has a plan for."""
+        return self.handshake.decide(request)
+
+    def answer_headers(self, request: HandshakeRequest) -> Mapping[str, str]:
+        """What the answer to an upgrade carries beside what every one has."""
+        return {}
+
+    def is_web_socket(self, path: str) -> bool:
+        """Whether an upgrade at a path is answered here; elsewhere it is just a request."""
+        return path in (PATH, TRANSLATIONS)
+
+    def catalogue_of(self, opened: Opening | Call) -> Catalogue:
+        """The models that a session knows: one of a connection, or one of a call."""
+        return catalogue()
+
+    def minutes(self, dialect: str) -> int:
+        """How long a session may last."""
+        return self._era.session_minutes[dialect]
+
+    def detection(self, wanted: TurnDetection | None) -> TurnDetection | None:
+        """The turn detection that sessions do when they are asked for this one."""
+        return wanted
 
     def serve(self, opening: Opening, decision: Accept, sink: Sink) -> WebSocketSession:
         """The upgrade has been answered: open what it asked for. The caller starts it when the sink is ready."""
@@ -223,8 +264,8 @@ class OpenAIService:
             sink,
             ordinal=opening.ordinal,
             model=decision.model,
-            minutes=self._era.session_minutes[decision.dialect],
-            catalogue=catalogue(),
+            minutes=self.minutes(decision.dialect),
+            catalogue=self.catalogue_of(opening),
             knobs=self.knobs,
             preset=decision.preset,
             client_party=opening.client,
@@ -263,14 +304,15 @@ class OpenAIService:
             ordinal=opening.ordinal,
             kind=decision.kind,
             model=decision.model,
-            minutes=self._era.session_minutes[decision.dialect],
-            catalogue=catalogue(),
+            minutes=self.minutes(decision.dialect),
+            catalogue=self.catalogue_of(opening),
             knobs=self.knobs,
             brain=self.brain,
             client_party=opening.client,
             party=self.party,
             on_change=self.changed,
             mcp_servers=self.mcp_servers,
+            detection=self.detection,
         )
         if decision.preset is not None:
             preset(session, decision.preset)
@@ -285,7 +327,7 @@ class OpenAIService:
     def request_name(self) -> str:
         """The name of the next HTTP request's connection."""
         self._requests += 1
-        return f"openai/http#{self._requests}"
+        return f"{self.party}/http#{self._requests}"
 
     def http_plan(self, path: str) -> HttpPlan:
         """What a test case wants of a request that has come."""
@@ -309,11 +351,5 @@ class OpenAIService:
 
 def _planned_error(name: str, request: HandshakeRequest) -> VendorError:
     text: ErrorText = error_text(name)
-    return VendorError(
-        text.name,
-        key="sk-...0000",
-        model=request.query.get("model", "the model"),
-        method="GET",
-        path=request.path,
-        minutes=60,
-    )
+    fields = {**PLANNED_FIELDS, "model": request.query.get("model", "the model"), "path": request.path}
+    return VendorError(text.name, **{**fields, "operation": f"GET {request.path}"})

@@ -14,7 +14,7 @@ from fakes.audio import Heard
 from fakes.knobs import Knobs
 from fakes.openai.brain import Brain
 from fakes.openai.catalogue import Catalogue, Model
-from fakes.openai.dialects import Dialect, Wire, defaults
+from fakes.openai.dialects import Dialect, TurnDetection, Wire, defaults
 from fakes.openai.errors import VendorError, error_text, from_violation, listed
 from fakes.openai.frames import Closed, Frame, Sink
 from fakes.openai.input_turns import InputTurns
@@ -29,9 +29,6 @@ from fakes.openai.shapes import shaped
 from fakes.openai.updates import check_reasoning, check_tools, check_transcription, check_update, fitting
 from fakes.ports import Ports, Timer
 
-CHANNEL = "openai.realtime"
-CALL_CHANNEL = "openai.datachannel"
-"""The channel on the wire of a session that is carried by a call: its events cross a data channel."""
 APPEND = "input_audio_buffer.append"
 MAX_APPEND = 15 * 1024 * 1024
 """Bytes of base64 that one append may have."""
@@ -64,6 +61,8 @@ class RealtimeSession:
 
     `model` is None in a transcription session. `minutes`: the longest that it may last. `call`: the name of the call
     that carries the session, such as `call1`, when no connection of its own does; `media`: where its sound goes then.
+    `party`: who serves it; names and channels begin with that. `detection`: the turn detection that is really done when
+    one is asked for.
     """
 
     def __init__(
@@ -85,6 +84,7 @@ class RealtimeSession:
         call: str | None = None,
         media: Playout | None = None,
         mcp_servers: Mapping[str, McpServer] = MappingProxyType({}),
+        detection: Callable[[TurnDetection | None], TurnDetection | None] = lambda wanted: wanted,
     ) -> None:
         self.ports = ports
         self.knobs = knobs
@@ -92,9 +92,9 @@ class RealtimeSession:
         self.ordinal = ordinal
         self.revision = "transcription" if kind == "transcription" and dialect.name == "ga" else dialect.name
         """Which of the vendor's schemas its events follow."""
-        self.name = f"openai/session{ordinal}" if call is None else f"openai/{call}"
-        self.connection = f"openai#{ordinal}" if call is None else call
-        self.channel = CHANNEL if call is None else CALL_CHANNEL
+        self.name = f"{party}/session{ordinal}" if call is None else f"{party}/{call}"
+        self.connection = f"{party}#{ordinal}" if call is None else call
+        self.channel = f"{party}.realtime" if call is None else f"{party}.datachannel"
         self.media = media
         self.kind = kind
         self.model = model.name if model is not None else None
@@ -118,6 +118,7 @@ class RealtimeSession:
         self._client_party = client_party
         self._party = party
         self._on_change = on_change
+        self._detection = detection
         self._token = ports.choices.token(f"{self.name}/ids", 12)
         self._ids = itertools.count(1)
         self.id = self.new_id("sess")
@@ -147,7 +148,7 @@ class RealtimeSession:
         session["id"] = self.id
         session["expires_at"] = int(self.ports.clock.wall()) + 60 * self._minutes
         if model is not None:
-            session["model"] = model.name
+            session["model"] = model.shown
             if self.dialect.name == "ga":
                 session["audio"]["output"]["voice"] = self.knobs["openai.default_voice_ga"]
                 if model.reasoning:
@@ -364,7 +365,7 @@ class RealtimeSession:
         kind = event.get("type")
         if kind in ("session.update", "transcription_session.update"):
             self._check_kind(event)
-        known = self.kind == "realtime" or kind in _TRANSCRIPTION_EVENTS
+        known = self.kind == "realtime" or (isinstance(kind, str) and kind in _TRANSCRIPTION_EVENTS)
         if not known and kind in event_types(self.dialect.name, "client"):
             raise VendorError("not_in_this_session", got=kind, kind=self.kind)
         while violation := check(self.revision, "client", event):
@@ -434,12 +435,13 @@ class RealtimeSession:
         self.ports.recorder.record(initiator, other, self.channel, "close", connection=self.connection, meta=meta)
 
     def later(self, seconds: float, callback: Callable[[], None]) -> None:
-        """Do something after a while, unless the connection has ended by then."""
+        """Do something after a while, unless the connection has ended by then, or is about to."""
         key = next(self._ids)
 
         def run() -> None:
             del self._timers[key]
-            callback()
+            if self.state is not State.CLOSING:
+                callback()
 
         clock = self.ports.clock
         self._timers[key] = clock.call_at(clock.now() + seconds, run)
@@ -467,7 +469,7 @@ class RealtimeSession:
         """Be a session as `wire` says, without a word about it."""
         self.wire = fitting(self.dialect, self._catalogue, wire)
         self.settings = self.dialect.settings(self.wire)
-        self.input.configure(self.settings.input_format, self.settings.turn_detection)
+        self.input.configure(self.settings.input_format, self._detection(self.settings.turn_detection))
 
     def _check_kind(self, event: Wire) -> None:
         """Raise `VendorError` for an update of the other kind of session: in GA its type tells, in beta the event."""

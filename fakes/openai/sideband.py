@@ -77,7 +77,7 @@ class Sideband(Link):
             ports,
             sink,
             ordinal=ordinal,
-            name=f"openai/sideband{ordinal}",
+            name=f"{party}/sideband{ordinal}",
             client_party=client_party,
             party=party,
             on_change=on_change,

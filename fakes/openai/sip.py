@@ -19,7 +19,6 @@ from fakes.ports import Timer
 if TYPE_CHECKING:
     from fakes.openai.service import OpenAIService
 
-CHANNEL = "openai.sip"
 KEYS = "0123456789*#ABCD"
 DECLINE = 603
 NOT_ANSWERED = 480
@@ -109,7 +108,7 @@ class SipLeg:
                 self._record(False, "REFER", self.referred_to)
                 if self._service.knobs["openai.refer_ends_call"]:
                     # The trunk has connected the caller to somebody else, and leaves.
-                    point = f"openai/call{call.ordinal}/refer/delay"
+                    point = f"{self._service.party}/call{call.ordinal}/refer/delay"
                     self._wait(self._service.ports.choices.delay(point, 50, 300, 5000), self.hang_up)
             case CallState.ENDED:
                 if self.status is None:
@@ -156,7 +155,8 @@ class SipLeg:
         service = self._service
         parties = (self.call.client, service.party) if inbound else (service.party, self.call.client)
         text = None if body is None else json.dumps(body)
-        service.ports.recorder.record(*parties, CHANNEL, kind, text, connection=f"call{self.call.ordinal}")
+        channel = f"{service.party}.sip"
+        service.ports.recorder.record(*parties, channel, kind, text, connection=f"call{self.call.ordinal}")
 
 
 def incoming(
@@ -165,7 +165,7 @@ def incoming(
     """Let a call come in: it rings, and the webhook of its project is told."""
     call = service.calls.open("sip", endpoint.place)
     call.client = "caller"
-    token = service.ports.choices.token(f"openai/call{call.ordinal}/sip", 32)
+    token = service.ports.choices.token(f"{service.party}/call{call.ordinal}/sip", 32)
     sip_headers = [
         ("From", f"<sip:{caller}@trunk.example.test>;tag={token[:8]}"),
         ("To", f"<sip:{number}@trunk.example.test>"),
@@ -179,5 +179,6 @@ def incoming(
     if security != "omitted":
         data["sip_media_security"] = security
     name = f"call{call.ordinal}"
-    service.webhooks.send(f"openai/{name}/webhook", f"{name}/incoming", endpoint, "realtime.call.incoming", data)
+    point = f"{service.party}/{name}/webhook"
+    service.webhooks.send(point, f"{name}/incoming", endpoint, "realtime.call.incoming", data)
     return leg

@@ -84,7 +84,7 @@ class TranslationSession(Link):
             ports,
             sink,
             ordinal=ordinal,
-            name=f"openai/session{ordinal}",
+            name=f"{party}/session{ordinal}",
             client_party=client_party,
             party=party,
             on_change=on_change,

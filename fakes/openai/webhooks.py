@@ -17,7 +17,6 @@ from fakes.knobs import Knobs
 from fakes.openai.secrets import Place
 from fakes.ports import Ports, Timer
 
-CHANNEL = "openai.webhook"
 SECRET_PREFIX = "whsec_"
 GIVE_UP_SECONDS = 72 * 3600
 """How long a delivery is tried again (OpenAI docs: Webhooks, handling webhook requests)."""
@@ -118,6 +117,7 @@ class Webhooks:
         self._ports = ports
         self._knobs = knobs
         self._parties = (party, receiver)
+        self._channel = f"{party}.webhook"
         self._waiting: dict[str, _Event] = {}
         self._timers: dict[str, Timer] = {}
 
@@ -184,7 +184,7 @@ class Webhooks:
             "attempt": delivery.attempt,
         }
         self._ports.recorder.record(
-            *self._parties, CHANNEL, "request", delivery.body, connection=delivery.connection, meta=meta
+            *self._parties, self._channel, "request", delivery.body, connection=delivery.connection, meta=meta
         )
 
     def answered(self, delivery: Delivery, outcome: Outcome) -> None:
@@ -196,7 +196,9 @@ class Webhooks:
         if outcome.status is not None:
             meta = {"status": outcome.status, "headers": [list(pair) for pair in outcome.headers]}
         kind, body = ("failure", None) if outcome.status is None else ("response", outcome.body)
-        self._ports.recorder.record(receiver, sender, CHANNEL, kind, body, connection=delivery.connection, meta=meta)
+        self._ports.recorder.record(
+            receiver, sender, self._channel, kind, body, connection=delivery.connection, meta=meta
+        )
         if event is None or outcome.taken:
             return
         wait = int(self._knobs["openai.webhook_first_retry_seconds"]) * 2 ** (event.attempts - 1)

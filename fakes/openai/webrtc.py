@@ -116,6 +116,13 @@ class SpeakingTrack(MediaStreamTrack):  # type: ignore[misc, unused-ignore]
         return frame
 
 
+def report_fault(task: asyncio.Task[None]) -> None:
+    """For `add_done_callback`: a fault that ends a task is told to the loop at once, and not when it is collected."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        context = {"message": "WebRTC: what came over a track could not be taken in", "exception": error, "task": task}
+        task.get_loop().call_exception_handler(context)
+
+
 async def listen(track: MediaStreamTrack, hear: Callable[[bytes], None]) -> None:
     """Hand on what comes over a track, in frames of 20 ms at 24 kHz, s16le, mono, until the track ends."""
     resampler: AudioResampler | None = None
@@ -252,6 +259,7 @@ class AiortcLeg:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(report_fault)
 
     def _hear(self, pcm: bytes) -> None:
         if self.rtc is not None:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from fakes.openai.playout import FRAME_BYTES, SILENCE
-from fakes.openai.webrtc import LoopbackConnection, SpeakingTrack, listen
+from fakes.openai.webrtc import LoopbackConnection, SpeakingTrack, listen, report_fault
 from fakes.people.peers import PeerEvents
 
 
@@ -74,6 +74,7 @@ class AiortcPeer:
         task = asyncio.get_running_loop().create_task(listen(track, self._hear))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(report_fault)
 
     def _hear(self, pcm: bytes) -> None:
         if not self._closed:

@@ -343,6 +343,8 @@ class Browser(Human):
     def _run_tool(self, event: Mapping[str, Any], tool: Tool) -> None:
         async def run() -> None:
             output = await tool(str(event.get("name", "")), str(event["arguments"]))
+            if not self.is_connected:
+                return
             item = {"type": "function_call_output", "call_id": event["call_id"], "output": output}
             self.sends({"type": "conversation.item.create", "item": item})
             self.sends({"type": "response.create"})

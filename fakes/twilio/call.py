@@ -111,7 +111,7 @@ class Call:
         self.ended_at: float | None = None
         self.history: list[tuple[float, CallStatus]] = [(self.created_at, status)]
         self.streams: list[Stream] = []
-        self.line = Line(core.ports.clock, person, audio=core.audio)
+        self.line = Line(core.ports.clock, person, audio=core.audio, trailing=core.trailing_silence)
         self.interpreter: Interpreter | None = None
         self.sequence = 0
         self.updates = 0

@@ -80,6 +80,9 @@ class Twilio:
         self.knobs = knobs
         self.gateway_party = gateway_party
         self.audio = audio
+        self.trailing_silence = 0.0
+        """Seconds of silence that are carried after speech where silence is left out: a model knows by them that
+        somebody has ended."""
         self._io: TwilioIO | None = None
         self.timing = Timing(ports.choices, knobs)
         self.webhooks = Webhooks(self)

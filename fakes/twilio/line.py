@@ -31,6 +31,7 @@ class Line:
         "_airing_since",
         "_attached",
         "_audio",
+        "_audio_until",
         "_base",
         "_clock",
         "_count",
@@ -38,12 +39,16 @@ class Line:
         "_stopped",
         "_tap",
         "_timer",
+        "_trailing",
     )
 
-    def __init__(self, clock: Clock, person: FarEnd | None, *, audio: bool) -> None:
+    def __init__(self, clock: Clock, person: FarEnd | None, *, audio: bool, trailing: float = 0.0) -> None:
+        """`audio`: whether silence is carried; where it is not, `trailing` seconds of it follow what was said."""
         self._clock = clock
         self._person = person
         self._audio = audio
+        self._audio_until = 0.0
+        self._trailing = trailing
         self._attached: Attached | None = None
         self._tap: Callable[[bytes | None, float], None] | None = None
         self._timer: Timer | None = None
@@ -56,8 +61,8 @@ class Line:
 
     @property
     def audio(self) -> bool:
-        """Whether silence is carried too, as Twilio does."""
-        return self._audio
+        """Whether silence is carried now, as Twilio does."""
+        return self._audio or self._clock.now() < self._audio_until
 
     def attach(self, attached: Attached | None, *, at: float | None = None) -> None:
         """Put something at Twilio's end, in the place of what is there. `at`: when its first 20 ms begin."""
@@ -103,6 +108,8 @@ class Line:
         if person is not None:
             person.hear(self._airing, self._airing_since * 1000)
             spoken = person.speak()
+            if spoken is not None and not self._audio:
+                self._audio_until = due + self._trailing
         if self._tap is not None:
             self._tap(spoken, due * 1000)
         attached = self._attached

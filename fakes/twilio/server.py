@@ -42,6 +42,7 @@ class TwilioServer:
 
     name = "twilio"
     hosts = ("api.twilio.com",)
+    plain_ports: tuple[int, ...] = ()
 
     def __init__(self, twilio: Twilio, *, routes: Mapping[str, str] | None = None, forwarded: bool = False) -> None:
         self.twilio = twilio

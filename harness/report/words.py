@@ -29,9 +29,12 @@ _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What to call one kind of message. `patterns` and `has` say which; the rest are templates."""
+    """What to call one kind of message. `patterns` and `has` say which; the rest are templates.
 
-    patterns: tuple[tuple[str, str], ...]
+    A pattern is an attribute of a message and what it may look like, one way or another.
+    """
+
+    patterns: tuple[tuple[str, tuple[str, ...]], ...]
     has: frozenset[str]
     label: str
     story: str
@@ -41,7 +44,8 @@ class Rule:
     def fits(self, message: Message, form: Mapping[str, str]) -> bool:
         """Whether this rule is about that message."""
         return self.has <= form.keys() and all(
-            fnmatchcase(getattr(message, attribute), pattern) for attribute, pattern in self.patterns
+            any(fnmatchcase(getattr(message, attribute), one) for one in pattern)
+            for attribute, pattern in self.patterns
         )
 
 
@@ -143,6 +147,10 @@ def load(path: Path) -> Vocabulary:
     """Read a vocabulary file. Raises `ValueError` naming the rule that cannot be used."""
     data = tomllib.loads(path.read_text(encoding="utf-8"))
     general = data["message"][-1]
+
+    def meant(pattern: str) -> tuple[str, ...]:
+        return tuple(data["groups"][pattern[1:]]) if pattern.startswith("@") else (pattern,)
+
     rules = []
     for number, entry in enumerate(data["message"], 1):
         unknown = entry.keys() - {*_PATTERNS, *_TEXTS, "has", "quiet"}
@@ -151,12 +159,12 @@ def load(path: Path) -> Vocabulary:
         label = entry.get("label", general["label"])
         story = entry.get("story", general["story"])
         many = entry.get("many", story if "story" in entry else general["many"])
-        patterns = tuple((key, entry[key]) for key in _PATTERNS if entry.get(key, "*") != "*")
+        patterns = tuple((key, meant(entry[key])) for key in _PATTERNS if entry.get(key, "*") != "*")
         has = frozenset(entry.get("has", ()))
         rules.append(Rule(patterns, has, label, story, many, entry.get("quiet", False)))
     if rules[-1].patterns or rules[-1].has:
         raise ValueError(f"{path}: the last message rule must fit everything: kind = '*' alone")
-    folds = tuple((entry["channel"], entry["kind"]) for entry in data["fold"])
+    folds = tuple((one, entry["kind"]) for entry in data["fold"] for one in meant(entry["channel"]))
     return Vocabulary(tuple(data["parties"]), data["names"], folds, tuple(rules))
 
 

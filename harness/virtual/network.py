@@ -118,6 +118,7 @@ class Network:
         self._links: dict[tuple[str, str], Link] = {}
         self._ports = itertools.count(40000)
         self._awaited: dict[tuple[str, int], asyncio.Future[None]] = {}
+        self._looked_up: dict[str, set[str]] = {}
         self.numbers = itertools.count()
 
     # -- names and addresses
@@ -160,7 +161,12 @@ class Network:
                 return key
             self._report("lookup.refused", party, name)
             raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {name!r} is no host of this world")
+        self._looked_up.setdefault(party, set()).add(key)
         return address
+
+    def looked_up_by(self, party: str) -> frozenset[str]:
+        """The names that a party has looked up and that somebody has. Those that nobody has are reported at once."""
+        return frozenset(self._looked_up.get(party, ()))
 
     def party_at(self, address: str) -> str:
         """The party behind an address."""

@@ -79,7 +79,8 @@ class VirtualStage:
 
         async def start() -> None:
             await runner.setup()
-            await web.TCPSite(runner, address, 443).start()
+            for port in (443, *vendor.plain_ports):
+                await web.TCPSite(runner, address, port).start()
 
         await spawn(self.loop, vendor.name, start(), f"{vendor.name} starts")
         return f"https://{vendor.hosts[0]}"

@@ -64,18 +64,20 @@ class Stand:
         """An asynchronous client of the vendor's SDK."""
         return openai.AsyncOpenAI(**self.options(key, **extra))
 
-    def sent(self, source: str = "openai") -> list[dict[str, Any]]:
-        """Every realtime event that `source` sent, in order."""
+    def sent(self, source: str = "") -> list[dict[str, Any]]:
+        """Every realtime event that `source` sent, by default the service, in order."""
+        party = self.service.party
         return [
             json.loads(message.body)
             for message in self.recorder.messages
-            if message.source == source
+            if message.source == (source or party)
             and message.body
-            and message.channel in ("openai.realtime", "openai.datachannel")
+            and message.kind != "upgrade.refused"
+            and message.channel in (f"{party}.realtime", f"{party}.datachannel")
         ]
 
-    def kinds(self, source: str = "openai") -> list[str]:
-        """The types of every realtime event that `source` sent, in order."""
+    def kinds(self, source: str = "") -> list[str]:
+        """The types of every realtime event that `source` sent, by default the service, in order."""
         return [event["type"] for event in self.sent(source)]
 
     def headers(self, kind: str = "upgrade") -> dict[str, str]:
