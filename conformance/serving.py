@@ -18,9 +18,12 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from conformance.assembly import make_knobs
+from conformance.assembly import catalogue, make_knobs
 from conformance.webrtc import UdpWebRtc
 from fakes.audio import PHRASES
+from fakes.azure.resources import Deployment, Resource
+from fakes.azure.server import AzureServer
+from fakes.azure.service import AzureService
 from fakes.knobs import KnobError, Knobs
 from fakes.openai.handshake import KeyInfo
 from fakes.openai.server import OpenAIServer
@@ -47,6 +50,10 @@ CLOSING_SECONDS = 1.0
 """How long whoever is still connected gets when the servers are told to end."""
 
 
+AZURE_RESOURCE = "callproof"
+"""The Azure resource that is served. At an address it needs no name."""
+
+
 class CannotListen(RuntimeError):
     """The address or port that was asked for cannot be had."""
 
@@ -69,7 +76,12 @@ class Bench:
         token = choices.token
         self.api_key = f"sk-proj-{token('plant/openai', 40)}"
         self.openai = OpenAIService(self.ports, as_of=as_of, keys={self.api_key: KeyInfo()}, knobs=knobs)
-        self.webrtc = UdpWebRtc(self.openai)
+        self.azure_key = token("plant/azure/key1", 32)
+        deployments = [Deployment(model, model) for model in _deployable(as_of)]
+        self.azure_deployment = deployments[-1].name
+        resource = Resource(AZURE_RESOURCE, keys=(self.azure_key,), deployments=deployments)
+        self.azure = AzureService(self.ports, as_of=as_of, resources=[resource], knobs=knobs)
+        self.webrtc = [UdpWebRtc(self.openai), UdpWebRtc(self.azure)]
         self.twilio = Twilio(
             self.ports,
             account_sid=f"AC{token('plant/account', 32)}",
@@ -79,6 +91,7 @@ class Bench:
         )
         self.twilio.anybody = lambda number: Person(self.ports, number=number, party="callee")
         self.openai_server = OpenAIServer(self.openai)
+        self.azure_server = AzureServer(self.azure)
         self.twilio_server = TwilioServer(self.twilio)
         self.people: dict[str, Person] = {}
 
@@ -349,6 +362,8 @@ async def serving(host: str, port: int, as_of: dt.date, knobs: Knobs) -> AsyncIt
         runners.append(control)
         openai, openai_url = await _listen(bench.openai_server.app, host)
         runners.append(openai)
+        azure, azure_url = await _listen(bench.azure_server.app, host)
+        runners.append(azure)
         twilio, twilio_url = await _listen(bench.twilio_server.app, host)
         runners.append(twilio)
         await bench.twilio_server.start()
@@ -357,6 +372,9 @@ async def serving(host: str, port: int, as_of: dt.date, knobs: Knobs) -> AsyncIt
             {
                 "openai.base_url": f"{openai_url}/v1",
                 "openai.api_key": bench.api_key,
+                "azure.endpoint": azure_url,
+                "azure.api_key": bench.azure_key,
+                "azure.deployment": bench.azure_deployment,
                 "twilio.base_url": twilio_url,
                 "twilio.account_sid": bench.twilio.account_sid,
                 "twilio.auth_token": bench.twilio.auth_token,
@@ -366,10 +384,18 @@ async def serving(host: str, port: int, as_of: dt.date, knobs: Knobs) -> AsyncIt
         )
     finally:
         await bench.openai_server.close()
-        await bench.webrtc.close()
+        await bench.azure_server.close()
+        for webrtc in bench.webrtc:
+            await webrtc.close()
         await bench.twilio_server.close()
         for runner in runners:
             await runner.cleanup()
+
+
+def _deployable(day: dt.date) -> list[str]:
+    """The realtime models that there were on a day, the newest last: each is deployed under its own name."""
+    models = [model for model in catalogue().models.values() if model.kind == "realtime" and model.released <= day]
+    return [model.name for model in sorted(models, key=lambda model: model.released)]
 
 
 def make_bench_knobs(turned: Mapping[str, bool | int | str]) -> Knobs:

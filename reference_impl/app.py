@@ -34,7 +34,7 @@ async def serve(config: Config, gateway_class: type[Gateway] = Gateway) -> None:
     try:
         await runner.setup()
         await _listen(runner, config)
-        gateway.log.event("gateway.ready", address=str(runner.addresses), model=config.openai_model)
+        gateway.log.event("gateway.ready", address=str(runner.addresses), model=config.model)
         await stop.wait()
     finally:
         # The server stays up meanwhile: Twilio tells over it that the calls have ended.

@@ -8,14 +8,39 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from reference_impl import azure_settings
+
 _ABSENT = object()
+CONFIGURATION_WRONG = "configuration_wrong"
+
+
+class Wrong(NamedTuple):
+    """One thing that is wrong: the key, its environment variable, what to write instead, and a cause as in
+    `causes.toml` where it has one."""
+
+    key: str
+    env: str
+    text: str
+    cause: str = CONFIGURATION_WRONG
+
+    def __str__(self) -> str:
+        return f"{self.key} (environment: {self.env}): {self.text}" if self.env else f"{self.key}: {self.text}"
+
+    @property
+    def line(self) -> str:
+        """All of it, for a list."""
+        return str(self) if self.cause == CONFIGURATION_WRONG else f"{self} [{self.cause}]"
 
 
 class ConfigError(ValueError):
-    """The configuration is wrong; the text names every wrong key and what to write instead."""
+    """The configuration is wrong; the text names every wrong key and what to write instead, as `wrong` does."""
+
+    def __init__(self, text: str, wrong: Sequence[Wrong] = ()) -> None:
+        super().__init__(text)
+        self.wrong = tuple(wrong)
 
 
 def _text(value: object) -> str:
@@ -81,7 +106,10 @@ class Config:
     token: str = _setting("gateway.token", "GATEWAY_TOKEN", _secret, secret=True)
     greeting: str = _setting("gateway.greeting", "GATEWAY_GREETING", _text, "Hello, how can I help you?")
     max_call_seconds: int = _setting("gateway.max_call_seconds", "GATEWAY_MAX_CALL_SECONDS", _number(1, 86400), 3300)
-    openai_api_key: str = _setting("openai.api_key", "OPENAI_API_KEY", _secret, secret=True)
+    openai_provider: str = _setting(
+        "openai.provider", "OPENAI_PROVIDER", _matching("openai|azure-openai|", "openai or azure-openai"), "openai"
+    )
+    openai_api_key: str = _setting("openai.api_key", "OPENAI_API_KEY", _maybe_secret, "", secret=True)
     openai_base_url: str = _setting("openai.base_url", "OPENAI_BASE_URL", _url, "https://api.openai.com/v1")
     openai_model: str = _setting("openai.model", "OPENAI_MODEL", _secret, "gpt-realtime-2")
     openai_api: str = _setting("openai.api", "OPENAI_API", _matching("auto|beta|ga", "auto, beta or ga"), "auto")
@@ -101,14 +129,45 @@ class Config:
         "twilio.number", "TWILIO_NUMBER", _matching(r"\+[1-9]\d{1,14}", "a number such as +15005550006 (E.164)")
     )
 
+    # Azure: any of these, or the provider azure-openai, and OpenAI itself is never contacted. `azure_settings` has the
+    # rules. The version is empty for GA; `azure_auth` is key or entra once all is read, and empty without Azure.
+    azure_endpoint: str = _setting("azure.endpoint", "AZURE_OPENAI_ENDPOINT", _text, "")
+    azure_deployment: str = _setting("azure.deployment", "AZURE_OPENAI_DEPLOYMENT", _text, "")
+    azure_api_version: str = _setting("azure.api_version", "AZURE_OPENAI_API_VERSION", _text, "")
+    azure_api_key: str = _setting("azure.api_key", "AZURE_OPENAI_API_KEY", _maybe_secret, "", secret=True)
+    azure_api_key_file: str = _setting("azure.api_key_file", "AZURE_OPENAI_API_KEY_FILE", _text, "")
+    azure_auth: str = _setting(
+        "azure.auth", "AZURE_OPENAI_AUTH", _matching("auto|key|entra|", "auto, key or entra"), ""
+    )
+    azure_scope: str = _setting(
+        "azure.scope", "AZURE_OPENAI_SCOPE", _secret, "https://cognitiveservices.azure.com/.default"
+    )
+    azure_transcription: str = _setting(
+        "azure.transcription", "AZURE_OPENAI_TRANSCRIPTION", _secret, "whisper-1"
+    )  # the name of a deployment, or whisper-1, which needs none
+
     # The door of Talk. Empty: there is no Talk, and /talk is not found.
     talk_token: str = _setting("talk.token", "GATEWAY_TALK_TOKEN", _maybe_secret, "", secret=True)
     # How long a browser may take from its client secret to its call; the vendor allows 10 s to 2 h.
     talk_secret_seconds: int = _setting("talk.secret_seconds", "GATEWAY_TALK_SECRET_SECONDS", _number(10, 7200), 60)
+    # What a browser gets that asks for WebRTC: with auto, WebRTC where the vendor and its credentials allow it.
+    talk_transport: str = _setting(
+        "talk.transport", "GATEWAY_TALK_TRANSPORT", _matching("auto|webrtc|relay", "auto, webrtc or relay"), "auto"
+    )
 
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be seen outside."""
         return tuple(getattr(self, each.name) for each in fields(self) if each.metadata["secret"])
+
+    @property
+    def azure(self) -> bool:
+        """Whether the model is Azure's."""
+        return bool(self.azure_endpoint)
+
+    @property
+    def model(self) -> str:
+        """What the model is called where the sessions are opened: a deployment, with Azure."""
+        return self.azure_deployment if self.azure else self.openai_model
 
     @property
     def stream_url(self) -> str:
@@ -124,17 +183,19 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
     name = (_config_argument(argv) if argv else None) or environ.get("GATEWAY_CONFIG")
     written = _flatten(_read(Path(name))) if name else {}
     known = {each.metadata["key"]: each for each in fields(Config)}
-    wrong = [
-        f"{key}: unknown key in {name}; the keys are {', '.join(sorted(known))}" for key in written if key not in known
-    ]
+    keys = ", ".join(sorted(known))
+    wrong = [Wrong(key, "", f"unknown key in {name}; the keys are {keys}") for key in written if key not in known]
     values: dict[str, Any] = {}
     for key, each in known.items():
         try:
             values[each.name] = _value(each, written, environ)
         except ValueError as error:
-            wrong.append(f"{key} (environment: {each.metadata['env']}): {error}")
+            wrong.append(Wrong(key, each.metadata["env"], str(error)))
+    about = {each.name: each.metadata for each in known.values()}
+    for name_of, cause, text in azure_settings.settle(values, environ):
+        wrong.append(Wrong(about[name_of]["key"], about[name_of]["env"], text, cause))
     if wrong:
-        raise ConfigError("the configuration is wrong:\n  " + "\n  ".join(wrong))
+        raise ConfigError("the configuration is wrong:\n  " + "\n  ".join(each.line for each in wrong), wrong)
     return Config(**values)
 
 

@@ -7,13 +7,14 @@ import json
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 
-from aiohttp import ClientError, ClientSession, ClientWSTimeout, WSServerHandshakeError
+from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, ClientWSTimeout, WSServerHandshakeError
 
 from reference_impl.channel import HARD_LIMIT, JsonChannel
 from reference_impl.config import Config
+from reference_impl.credentials import CredentialError
 from reference_impl.dialects import Dialect
 from reference_impl.log import Log
-from reference_impl.problems import Problem, of_answer, of_close, of_event, ours
+from reference_impl.problems import Problem, ours
 from reference_impl.tools import TOOLS, Tool, call_tool
 
 SESSION_TIMEOUT = 10.0  # seconds from the start of the handshake to session.updated
@@ -45,6 +46,7 @@ class Conversation:
     def __init__(self, config: Config, dialect: Dialect, http: ClientSession, log: Log) -> None:
         self.config = config
         self.dialect = dialect
+        self.vendor = dialect.upstream
         self.http = http
         self.log = log
         self.openai: JsonChannel | None = None
@@ -129,41 +131,74 @@ class Conversation:
     # The session
 
     async def open_session(self) -> JsonChannel:
-        """Connect, and agree on the session. Raises UpstreamRefused."""
+        """Connect, and agree on the session. Raises UpstreamRefused, and logs why."""
+        try:
+            return await self._open_session()
+        except UpstreamRefused as refused:
+            self.log_refused(refused.problem)
+            raise
+
+    async def _open_session(self) -> JsonChannel:
         try:
             async with asyncio.timeout(SESSION_TIMEOUT):
-                ws = await self.http.ws_connect(
-                    self.dialect.url(),
-                    headers=self.dialect.headers(),
-                    heartbeat=HEARTBEAT,
-                    max_msg_size=HARD_LIMIT,
-                    timeout=ClientWSTimeout(ws_close=2.0),
-                )
+                ws = await self.upgrade()
                 self.openai = JsonChannel(ws, "openai", self.log, max_frame=MAX_EVENT)
                 await self._await_event(self.openai, "session.created")
                 await self.to_openai(self.dialect.session_update([tool.schema() for tool in self.tools.values()]))
                 updated = await self._await_event(self.openai, "session.updated")
         except WSServerHandshakeError as error:
-            why = f"HTTP {error.status} on the upgrade"
-            raise UpstreamRefused(why, of_answer(error.status, {"error": f"OpenAI answered {why}"})) from error
+            raise UpstreamRefused(f"HTTP {error.status} on the upgrade", self.vendor.of_refusal(error)) from error
+        except CredentialError as error:
+            raise UpstreamRefused(str(error), self.vendor.explain(error.problem)) from error
         except TimeoutError as error:
             why = f"no session within {SESSION_TIMEOUT:g} s"
-            raise UpstreamRefused(why, ours("openai_timeout", why)) from error
+            raise UpstreamRefused(why, self.vendor.of_failure(error, why)) from error
         except (ClientError, OSError) as error:
-            raise UpstreamRefused(f"cannot connect: {type(error).__name__}") from error
+            why = f"cannot connect: {type(error).__name__}"
+            raise UpstreamRefused(why, self.vendor.of_failure(error, why)) from error
         session = updated.get("session")
         detection = self.dialect.turn_detection(session) if isinstance(session, dict) else {}
         self._auto_cancel = detection.get("interrupt_response", True)
         return self.openai
+
+    async def upgrade(self) -> ClientWebSocketResponse:
+        """The WebSocket of a session. If the credential is refused and there is a newer one, that is tried, once."""
+        await self.vendor.prepare()
+        sent = self.dialect.headers()
+        try:
+            return await self.connect(sent)
+        except WSServerHandshakeError as error:
+            if not await self.vendor.renew(self.vendor.of_refusal(error), sent):
+                raise
+        self.log.warning("upstream.credential_renewed")
+        return await self.connect(self.dialect.headers())
+
+    async def connect(self, headers: Mapping[str, str]) -> ClientWebSocketResponse:
+        """One attempt."""
+        return await self.http.ws_connect(
+            self.dialect.url(),
+            headers=headers,
+            heartbeat=HEARTBEAT,
+            max_msg_size=HARD_LIMIT,
+            timeout=ClientWSTimeout(ws_close=2.0),
+        )
+
+    def log_refused(self, problem: Problem) -> None:
+        """Log why there is no session, and what to do."""
+        about = {"source": problem.source, "status": problem.status, "code": problem.code, "cause": problem.cause}
+        hint = problem.hint(self.config.model)
+        request_id = problem.request_id
+        self.log.error("upstream.refused", **about, message=problem.message, hint=hint, request_id=request_id)
 
     async def _await_event(self, channel: JsonChannel, kind: str) -> Frame:
         while (event := await channel.receive()) is not None:
             if event.get("type") == kind:
                 return event
             if event.get("type") == "error":
-                raise UpstreamRefused(self.log_error(event), of_event(event))
+                raise UpstreamRefused(self.log_error(event), self.vendor.of_event(event))
         why = f"close code {channel.close_code} {channel.reason}".rstrip()
-        raise UpstreamRefused(f"closed before {kind}: {why}", of_close(channel.close_code, channel.reason))
+        problem = self.vendor.of_close(channel.close_code, channel.reason)
+        raise UpstreamRefused(f"closed before {kind}: {why}", problem)
 
     async def to_openai(self, event: str) -> None:
         """Send an event, unless the session is closed."""

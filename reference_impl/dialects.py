@@ -11,9 +11,10 @@ import json
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
-from urllib.parse import urlencode
 
+from reference_impl.azure import upstream_for
 from reference_impl.config import Config
+from reference_impl.upstream import Upstream
 
 LEGACY_MODELS = "gpt-4o*-realtime-preview*"  # the only models that a beta upstream serves and GA does not
 TURN_DETECTION = {"type": "server_vad", "create_response": True, "interrupt_response": True}
@@ -32,18 +33,19 @@ class Dialect:
     transcript_done: str
     formats: Mapping[str, Any]  # of audio, by who is at the other end
 
-    def __init__(self, config: Config, other_end: str = PHONE) -> None:
+    def __init__(self, config: Config, other_end: str = PHONE, upstream: Upstream | None = None) -> None:
+        """`upstream` is where it is spoken; what the configuration says if that is left out."""
         self.config = config
+        self.upstream = upstream or upstream_for(config)
         self.format = self.formats.get(other_end)
 
     def url(self) -> str:
         """The WebSocket address of a session."""
-        base = "ws" + self.config.openai_base_url.removeprefix("http")
-        return f"{base}/realtime?{urlencode({'model': self.config.openai_model})}"
+        return self.upstream.url()
 
     def headers(self) -> dict[str, str]:
         """The headers of the upgrade."""
-        return {"Authorization": f"Bearer {self.config.openai_api_key}"}
+        return self.upstream.auth()
 
     def session(self, tools: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """The `session` of `session.update`."""
@@ -78,7 +80,7 @@ class Ga(Dialect):
             "audio": {
                 "input": {
                     **audio_format,
-                    "transcription": {"model": "gpt-4o-mini-transcribe"},
+                    "transcription": {"model": self.upstream.transcription},
                     "turn_detection": TURN_DETECTION,
                 },
                 "output": {**audio_format, "voice": self.config.openai_voice},
@@ -104,7 +106,7 @@ class Beta(Dialect):
 
     def headers(self) -> dict[str, str]:
         """See Dialect."""
-        return {**super().headers(), "OpenAI-Beta": "realtime=v1"}
+        return {**super().headers(), **self.upstream.beta_headers}
 
     def session(self, tools: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """See Dialect."""
@@ -125,8 +127,11 @@ class Beta(Dialect):
         return session.get("turn_detection") or {}
 
 
-def dialect_for(config: Config, other_end: str = PHONE) -> Dialect:
-    """The dialect that the configuration asks for; with `auto`, what the model speaks."""
+def dialect_for(config: Config, other_end: str = PHONE, upstream: Upstream | None = None) -> Dialect:
+    """The dialect that the configuration asks for; with `auto`, what the model speaks. Azure's addresses decide it."""
+    upstream = upstream or upstream_for(config)
     legacy = fnmatchcase(config.openai_model, LEGACY_MODELS)
     beta = config.openai_api == "beta" or (config.openai_api == "auto" and legacy)
-    return Beta(config, other_end) if beta else Ga(config, other_end)
+    if (known := upstream.beta()) is not None:
+        beta = known
+    return Beta(config, other_end, upstream) if beta else Ga(config, other_end, upstream)

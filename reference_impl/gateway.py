@@ -10,17 +10,20 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape, quoteattr
 
-from aiohttp import ClientSession, web
+from aiohttp import web
 
 from reference_impl import signature
+from reference_impl.azure import upstream_for
 from reference_impl.bridge import Bridge, Services
 from reference_impl.calls import Call, Calls, StreamTokens
 from reference_impl.channel import HARD_LIMIT, JsonChannel
 from reference_impl.config import Config
 from reference_impl.dialects import Dialect, dialect_for
+from reference_impl.doctor import Doctor
 from reference_impl.log import Log
 from reference_impl.talk import Talk
 from reference_impl.twilio_rest import TwilioError, TwilioRest
+from reference_impl.upstream import Upstream, client_session
 
 START_TIMEOUT = 5.0  # seconds from the upgrade to `start`
 TOKEN_LIFETIME = 60.0  # seconds from the TwiML to the `start` of its stream
@@ -50,6 +53,7 @@ class Gateway:
     channel_class: type[JsonChannel] = JsonChannel
     log_class: type[Log] = Log
     talk_class: type[Talk] = Talk
+    doctor_class: type[Doctor] = Doctor
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -57,7 +61,8 @@ class Gateway:
         self.calls = self.calls_class()
         self.tokens = self.tokens_class(asyncio.get_running_loop().time, TOKEN_LIFETIME)
         self.bridges: dict[str, Bridge] = {}  # by CallSid
-        self.talk = self.talk_class(config, self.log, lambda: self.http)
+        self.upstream = self.upstream_for()
+        self.talk = self.talk_class(config, self.log, lambda: self.http, self.upstream)
         self.closing = False
         self._streams: set[asyncio.Task[Any]] = set()  # the handlers of open WebSockets
 
@@ -65,7 +70,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Get ready to serve."""
-        self.http = ClientSession()
+        self.http = client_session()
         self.twilio = self.rest_class(self.config, self.http)
         self.services = Services(self.config, self.dialect_for(), self.http, self.twilio)
 
@@ -86,6 +91,7 @@ class Gateway:
                 self.log.error("shutdown.incomplete", error=f"{type(error).__name__}: {error}")
         for call in self.calls:
             call.set_timer(None)
+        await self.upstream.close()
         await self.http.close()
 
     def app(self) -> web.Application:
@@ -95,15 +101,24 @@ class Gateway:
         app.router.add_post("/twilio/status", self.on_status)
         app.router.add_get("/twilio/stream", self.on_stream)
         app.router.add_get("/healthz", self.on_health)
+        app.router.add_get("/doctor", self.operator(self.on_doctor))
         app.router.add_get("/calls", self.operator(self.on_list_calls))
         app.router.add_post("/calls", self.operator(self.on_place_call))
         app.router.add_delete("/calls/{sid}", self.operator(self.on_end_call))
         self.talk.add_routes(app.router)
         return app
 
+    def upstream_for(self) -> Upstream:
+        """Where sessions are opened, for phones and browsers alike."""
+        return upstream_for(self.config, self.log, self.busy)
+
     def dialect_for(self) -> Dialect:
         """How to speak to the configured model."""
-        return dialect_for(self.config)
+        return dialect_for(self.config, upstream=self.upstream)
+
+    def busy(self) -> bool:
+        """Whether a conversation is up: it, or one more, may need a session soon."""
+        return bool(self.bridges or self.talk.relays)
 
     # Twilio's webhooks
 
@@ -314,6 +329,11 @@ class Gateway:
             },
             status=503 if self.closing else 200,
         )
+
+    async def on_doctor(self, request: web.Request) -> web.Response:
+        """What the doctor finds; it opens one session to find out."""
+        report = await self.doctor_class(self.config, self.dialect_for(), self.http, self.log).examine()
+        return web.json_response(report.as_dict())
 
     async def on_list_calls(self, request: web.Request) -> web.Response:
         """The calls, ended ones included."""

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-# Vendors quote keys, partly masked, in their error texts: they are masked wholly here.
-_KEY = re.compile(r"\b[se]k[-_][\w.*-]{4,}")
+# Vendors quote keys, partly masked, in their error texts: they are masked wholly here, and so is every JWT.
+_KEY = re.compile(r"\b[se]k[-_][\w.*-]{4,}|\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?")
 _MASK = "[redacted]"
 
 
@@ -25,13 +25,26 @@ class Log:
         self, secrets: Iterable[str] = (), *, stream: TextIO | None = None, fields: dict[str, Any] | None = None
     ) -> None:
         """`stream` None is `sys.stderr` as it is when an event is written."""
-        self._secrets = tuple(sorted(filter(None, secrets), key=len, reverse=True))
+        self._secrets = sorted(filter(None, secrets), key=len, reverse=True)
         self._stream = stream
         self._fields = fields or {}
 
     def bind(self, **fields: Any) -> Log:
         """A log that adds `fields` to every event."""
-        return type(self)(self._secrets, stream=self._stream, fields={**self._fields, **fields})
+        bound = type(self)(stream=self._stream, fields={**self._fields, **fields})
+        bound._secrets = self._secrets  # the same list: `hide` is for all
+        return bound
+
+    def hide(self, secret: str) -> None:
+        """Take one more value for a secret: a key that was read from a file, a token."""
+        if secret and secret not in self._secrets:
+            self._secrets.append(secret)
+            self._secrets.sort(key=len, reverse=True)
+
+    def forget(self, secret: str) -> None:
+        """What `hide` hid is worth nothing any more."""
+        if secret in self._secrets:
+            self._secrets.remove(secret)
 
     def redact(self, text: str) -> str:
         """`text` without secrets."""

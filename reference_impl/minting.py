@@ -74,7 +74,10 @@ class Minter:
 
     def secret_of(self, answer: Any) -> ClientSecret:
         """The secret in the vendor's answer. Raises KeyError, TypeError, ValueError."""
-        return ClientSecret(str(answer["value"]), int(answer["expires_at"]))
+        value, expires_at = answer["value"], answer["expires_at"]
+        if not isinstance(value, str) or not value or not isinstance(expires_at, int):
+            raise ValueError("no secret")
+        return ClientSecret(value, expires_at)
 
     async def problem_of(self, response: ClientResponse) -> Problem:
         """What the vendor minds: its status, code and message, as they are."""

@@ -21,10 +21,11 @@ from reference_impl.config import Config
 from reference_impl.conversation import APPEND, Conversation, Frame, Handlers, UpstreamRefused
 from reference_impl.dialects import Dialect
 from reference_impl.log import Log
-from reference_impl.problems import Problem, of_close, of_event
+from reference_impl.problems import Problem
 from reference_impl.tools import TALK_TOOLS
 
 SILENT_TIMEOUT = 60.0  # seconds without a frame after which a browser is taken for gone
+LONGEST_MS = 86_400_000  # of an item that is said to have been played
 CLOSE_TIMEOUT = 3.0  # seconds that a browser has to take the last frames
 EARLY_AUDIO = 30 * 24000 * 2 * 4 // 3  # characters of audio that are kept until the session is ready: 30 s
 BYTES_PER_MS = 48
@@ -158,15 +159,15 @@ class Relay(Conversation):
         """The browser stopped playing an item, of its own or because of `clear`, after so many ms of it."""
         self._heard_at = self._now()
         item_id: str = frame.get("item") or ""
-        played_ms = int(frame["played_ms"])
-        if played_ms < 0:
-            raise ValueError("negative")
+        played_ms = frame["played_ms"]
+        if type(played_ms) not in (int, float) or not 0 <= played_ms < LONGEST_MS:
+            raise ValueError("no duration")
         spoken = self.items.pop(item_id, None)
         if not item_id or (spoken and spoken.response_id == self._active):
             await self.stop_speaking()
         # Of a response that was cut there may be audio that was not passed on: nobody has heard that.
         if spoken and (played_ms < spoken.length_ms or spoken.response_id in self._cut):
-            await self.truncate(item_id, spoken.content_index, min(played_ms, spoken.length_ms))
+            await self.truncate(item_id, spoken.content_index, int(min(played_ms, spoken.length_ms)))
 
     async def stop_speaking(self) -> None:
         """The person pressed stop: the response in progress is cancelled, unless it is none or has been."""
@@ -210,7 +211,7 @@ class Relay(Conversation):
 
     async def on_upstream_closed(self, code: int | None, reason: str) -> None:
         """The session is lost in the middle of the conversation."""
-        problem = of_close(code, reason)
+        problem = self.vendor.of_close(code, reason)
         self.log.error("upstream.closed", reason=problem.message)
         await self.tell(problem)
         self.finish("upstream closed")
@@ -218,7 +219,7 @@ class Relay(Conversation):
     async def on_ready(self) -> None:
         """The session is as we asked for: say so, then pass on what was said in the meantime."""
         self.log.event("session.ready", dialect=self.dialect.name, early_frames=len(self._early))
-        await self.to_browser({"type": "ready", "model": self.config.openai_model, "voice": self.config.openai_voice})
+        await self.to_browser({"type": "ready", "model": self.config.model, "voice": self.config.openai_voice})
         while self._early:
             # Audio that arrives meanwhile queues up behind: `ready` is not set yet.
             await self.to_openai(f'{APPEND}{self._early.popleft()}"}}')
@@ -296,7 +297,7 @@ class Relay(Conversation):
             self._active = ""
         if response.get("status") == "failed":
             self.log.error("response.failed", details=json.dumps(response.get("status_details")))
-            await self.tell(of_event(event))
+            await self.tell(self.vendor.of_event(event))
         if self._wanted and not self._active:
             self._wanted = False
             await self.request_response()
@@ -305,4 +306,4 @@ class Relay(Conversation):
         """See Conversation; the person is told, unless it is of no interest."""
         await super().on_error(event)
         if event["error"].get("code") not in BENIGN:
-            await self.tell(of_event(event))
+            await self.tell(self.vendor.of_event(event))

@@ -13,6 +13,7 @@ from typing import Any, Final
 from aiohttp import ClientSession, web
 from yarl import URL
 
+from reference_impl.azure import upstream_for
 from reference_impl.channel import HARD_LIMIT, JsonChannel
 from reference_impl.config import Config
 from reference_impl.conversation import HEARTBEAT
@@ -22,6 +23,7 @@ from reference_impl.minting import ClientSecret, Minter
 from reference_impl.problems import Problem, Refused, of_answer, of_event, ours
 from reference_impl.relay import Relay
 from reference_impl.tools import TALK_TOOLS, call_tool
+from reference_impl.upstream import Upstream
 
 TICKET_LIFETIME = 30.0  # seconds from the session call to the relay
 MAX_FRAME = 512 * 1024  # characters of one frame of a browser; 30 ms of audio have less than 2,000
@@ -67,9 +69,12 @@ class Talk:
     relay_class: type[Relay] = Relay
     tickets_class: type[Tickets] = Tickets
 
-    def __init__(self, config: Config, log: Log, http: Callable[[], ClientSession]) -> None:
-        """`http` gives the client for requests to OpenAI."""
+    def __init__(
+        self, config: Config, log: Log, http: Callable[[], ClientSession], upstream: Upstream | None = None
+    ) -> None:
+        """`http` gives the client for requests to the `upstream`."""
         self.config = config
+        self.upstream = upstream or upstream_for(config, log)
         self.log = log
         self.http = http
         self.tickets = self.tickets_class(asyncio.get_running_loop().time, TICKET_LIFETIME)
@@ -113,11 +118,11 @@ class Talk:
         return web.Response(text=text, content_type=content_type, headers=self.page_headers())
 
     def page_headers(self) -> dict[str, str]:
-        """What the page may do: run its own scripts, listen to the microphone, and talk to us and to OpenAI."""
-        openai = URL(self.config.openai_base_url).origin()
+        """What the page may do: run its own scripts, listen to the microphone, talk to us, and to OpenAI if it may."""
+        openai = "" if self.upstream.relay_only else f" {URL(self.config.openai_base_url).origin()}"
         policy = (
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
-            f"connect-src 'self' {openai}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            f"connect-src 'self'{openai}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
         return {
             "Content-Security-Policy": policy,
@@ -185,20 +190,22 @@ class Talk:
 
     def describe(self, problem: Problem) -> dict[str, Any]:
         """What the person is shown of a problem: all the vendor said but the keys, and what to do."""
-        return {
+        told = {
             "source": problem.source,
             "status": problem.status,
             "type": problem.type,
             "code": problem.code,
-            "message": self.log.redact(problem.message),
+            "message": problem.message,
             "param": problem.param,
             "request_id": problem.request_id,
+            **({"cause": problem.cause} if problem.cause else {}),
             "hint": self.hint(problem),
         }
+        return {name: self.log.redact(value) if isinstance(value, str) else value for name, value in told.items()}
 
     def hint(self, problem: Problem) -> str | None:
         """What to do about a problem."""
-        return problem.hint(self.config.openai_model)
+        return problem.hint(self.config.model)
 
     async def body(self, request: web.Request, **defaults: Any) -> dict[str, Any]:
         """The JSON object of a request, with these fields and no others. A default of None is no default. Raises
@@ -223,13 +230,24 @@ class Talk:
     # Sessions
 
     async def on_session(self, request: web.Request) -> dict[str, Any]:
-        """A session for one page: `{"transport": "webrtc"}` or `{"transport": "relay"}`."""
+        """A session for one page: `{"transport": "webrtc"}` or `{"transport": "relay"}`. `transport` of the answer is
+        what the page gets, with a `reason` if it is not what it asked for."""
         transport = (await self.body(request, transport="webrtc"))["transport"]
         if transport not in TRANSPORTS:
             raise self.wrong(f"transport is {transport!r}; it must be {' or '.join(TRANSPORTS)}")
         if self.closing:
             raise Refused(503, ours("stopping", "the gateway is stopping", status=503))
-        return await (self.webrtc_session() if transport == "webrtc" else self.relay_session())
+        given, reason = self.transport_for(transport)
+        answer = await (self.webrtc_session() if given == "webrtc" else self.relay_session())
+        return {**answer, "reason": reason} if reason else answer
+
+    def transport_for(self, asked: str) -> tuple[str, str]:
+        """What a page that asked for this transport gets, and why if it is another."""
+        if asked == "webrtc" and self.upstream.relay_only:
+            return "relay", self.upstream.relay_only
+        if self.config.talk_transport not in ("auto", asked):
+            return self.config.talk_transport, f"the gateway is set to use the {self.config.talk_transport} transport"
+        return asked, ""
 
     async def webrtc_session(self) -> dict[str, Any]:
         """A client secret of its own for every session; it is kept nowhere. Raises Refused."""
@@ -243,7 +261,7 @@ class Talk:
 
     def minter(self) -> Minter:
         """What makes client secrets."""
-        return self.minter_class(self.config, dialect_for(self.config, WEBRTC), self.http())
+        return self.minter_class(self.config, dialect_for(self.config, WEBRTC, self.upstream), self.http())
 
     def webrtc_answer(self, minter: Minter, secret: ClientSecret) -> dict[str, Any]:
         """What the page needs to call OpenAI, and nothing more."""
@@ -261,7 +279,7 @@ class Talk:
         return {
             "transport": "relay",
             "url": f"/talk/relay?ticket={self.tickets.issue()}",
-            "model": self.config.openai_model,
+            "model": self.config.model,
             "voice": self.config.openai_voice,
         }
 
@@ -328,5 +346,5 @@ class Talk:
 
     def relay(self, browser: JsonChannel) -> Relay:
         """What carries a conversation."""
-        dialect = dialect_for(self.config, BROWSER)
+        dialect = dialect_for(self.config, BROWSER, self.upstream)
         return self.relay_class(self.config, dialect, self.http(), browser, self.log, self.describe)

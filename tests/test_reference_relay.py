@@ -230,6 +230,8 @@ async def test_audio_is_passed_on_as_it_is_in_both_directions() -> None:
         {"type": "text", "text": None},
         {"type": "interrupt", "item": "i1"},
         {"type": "interrupt", "item": "i1", "played_ms": "much"},
+        {"type": "interrupt", "item": "i1", "played_ms": float("inf")},
+        {"type": "interrupt", "item": "i1", "played_ms": True},
         {"audio": "AAAA"},
     ],
 )

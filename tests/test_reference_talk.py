@@ -365,6 +365,7 @@ async def test_keys_in_the_words_of_the_vendor_are_masked() -> None:
         (lambda: web.json_response({"error": "no"}, status=418), 418, "no"),
         (lambda: web.json_response([1]), 200, "the answer has no client secret"),
         (lambda: web.json_response({"value": "ek_1"}), 200, "the answer has no client secret"),
+        (lambda: web.json_response({"value": None, "expires_at": 1}), 200, "the answer has no client secret"),
         (lambda: web.Response(text="{"), 200, "the answer has no client secret"),
     ],
 )

@@ -33,6 +33,9 @@ CALLPROOF = [sys.executable, "-c", "from harness.cli import main; main()"]
 KEYS = {
     "openai.base_url",
     "openai.api_key",
+    "azure.endpoint",
+    "azure.api_key",
+    "azure.deployment",
     "twilio.base_url",
     "twilio.account_sid",
     "twilio.auth_token",
@@ -94,7 +97,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def test_one_line_of_json_says_all_that_a_gateway_needs(command: Served) -> None:
     assert set(command.ready) == KEYS
-    for key in ("openai.base_url", "twilio.base_url", "control.url"):
+    for key in ("openai.base_url", "azure.endpoint", "twilio.base_url", "control.url"):
         assert command.ready[key].startswith("http://127.0.0.1:")
     assert command.ready["openai.base_url"].endswith("/v1")
     assert command.ready["openai.api_key"].startswith("sk-proj-")
@@ -130,6 +133,17 @@ async def test_the_openai_sdk_has_a_turn_with_the_model(command: Served) -> None
                 break
     assert "session.updated" in seen
     assert "response.output_text.done" in seen
+    await client.close()
+
+
+async def test_the_openai_sdk_has_a_session_with_a_deployment_of_azures(command: Served) -> None:
+    base = f"{command.ready['azure.endpoint']}/openai/v1"
+    client = openai.AsyncOpenAI(
+        api_key=command.ready["azure.api_key"], base_url=base, websocket_base_url=base.replace("http", "ws", 1)
+    )
+    async with client.realtime.connect(model=command.ready["azure.deployment"]) as connection:
+        created = await connection.recv()
+    assert (created.type, created.session.model) == ("session.created", command.ready["azure.deployment"])
     await client.close()
 
 

@@ -6,6 +6,8 @@ import { open as openWebRtc } from "./webrtc.js";
 const OPEN = { webrtc: openWebRtc, relay: openRelay };
 const TITLES = {
   openai: "OpenAI reports a problem",
+  azure: "Azure reports a problem",
+  entra: "Microsoft Entra reports a problem",
   gateway: "The gateway reports a problem",
   browser: "Something is in the way",
 };
@@ -37,6 +39,7 @@ async function start() {
     const about = await post("session", { transport });
     if (!current()) return release(mine);
     $("model").textContent = `${about.model}, voice ${about.voice}`;
+    $("model").title = about.reason ?? "";
     const on = {
       live: () => become("live", "Listening"),
       speaking(is) {
@@ -53,7 +56,7 @@ async function start() {
     };
     const whileCurrent = ([name, does]) => [name, (...all) => current() && does(...all)];
     const guarded = Object.fromEntries(Object.entries(on).map(whileCurrent));
-    const session = await OPEN[transport](about, { microphone: mine.microphone, voice: $("voice"), post, on: guarded });
+    const session = await OPEN[about.transport](about, { microphone: mine.microphone, voice: $("voice"), post, on: guarded });
     if (current()) mine.session = session;
     else session?.close();
   } catch (error) {
@@ -138,7 +141,7 @@ function showProblem(error) {
   $("problem-title").textContent = TITLES[error.source] ?? "That did not work";
   $("problem-message").textContent = error.message;
   $("problem-hint").textContent = error.hint ?? "";
-  const facts = { code: error.code, status: error.status, type: error.type, parameter: error.param, request: error.request_id };
+  const facts = { code: error.code, cause: error.cause, status: error.status, type: error.type, parameter: error.param, request: error.request_id };
   $("problem-facts").replaceChildren(
     ...Object.entries(facts).filter(([, value]) => value).map(([name, value]) => {
       const row = document.createElement("div");

@@ -50,11 +50,21 @@ export async function open(session, { microphone, voice, post, on }) {
     const calls = (response.output ?? []).filter((item) => item.type === "function_call" && item.status === "completed");
     for (const call of calls) {
       on.tool(call.name, "called");
-      const { output } = await post("tool", { name: call.name, arguments: call.arguments });
+      const output = await outputOf(call);
       send({ type: "conversation.item.create", item: { type: "function_call_output", call_id: call.call_id, output } });
       on.tool(call.name, "done");
     }
     if (calls.length || wanted) request();
+  }
+
+  // What a function gives; the model is told, and so is the person, when it could not be run.
+  async function outputOf(call) {
+    try {
+      return (await post("tool", { name: call.name, arguments: call.arguments })).output;
+    } catch (error) {
+      on.problem(error.error ?? { source: "browser", code: error.name, message: error.message });
+      return JSON.stringify({ error: "the tool could not be run" });
+    }
   }
 
   // There can be only one response at a time.
