@@ -65,6 +65,8 @@ def ask(
         notes.append(
             "The profile does not map openai.base_url: a gateway that has OpenAI's address built in calls the real one."
         )
+    if stage == "live":
+        notes.append("On the live stage only what reaches the fakes is seen: calls to other hosts are not (SEC-013).")
     try:
         make_knobs(turned)
     except KnobError as error:

@@ -7,7 +7,7 @@ import datetime as dt
 import functools
 import json
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from typing import Any, Literal
 import aiohttp
 from faker import Faker
 
+from conformance.azure import VENDORS, Azure
 from conformance.browsing import Web
 from conformance.invariants import INVARIANTS, Evidence
 from conformance.webrtc import LocalWebRtc, UdpWebRtc, WebRtc
@@ -40,7 +41,7 @@ from harness.live import LiveStage
 from harness.profile import Operation, render, render_all
 from harness.requirements import Registry
 from harness.run import RunRequest
-from harness.stage import Ended, GatewayNotStartable, RunningGateway, Stage
+from harness.stage import Ended, GatewayNotStartable, RefusedGateway, RunningGateway, Stage
 from harness.suite import CaseDefinition, CaseOver, Checks, Column, Outcome
 from harness.virtual.loop import Spinning
 from harness.virtual.network import PARTY
@@ -54,9 +55,6 @@ FAKES = HERE.parent / "fakes"
 SETTLE_SECONDS = 20.0
 """How long after the last hang-up a gateway may take to put everything away."""
 
-STORY_SECONDS = 900.0
-"""No story is longer than this: one that waits for something that can never happen ends here, on either stage."""
-
 
 @functools.cache
 def registry() -> Registry:
@@ -66,7 +64,7 @@ def registry() -> Registry:
 
 @functools.cache
 def _knob_table() -> dict[str, Knob]:
-    knobs = Knobs.load(FAKES / "openai" / "knobs.toml", FAKES / "twilio" / "knobs.toml")
+    knobs = Knobs.load(*(FAKES / vendor / "knobs.toml" for vendor in ("openai", "azure", "twilio")))
     return {name: knobs.knob(name) for name in knobs}
 
 
@@ -131,6 +129,7 @@ class PhoneWorld:
         self.ended: Ended | None = None
         self._operator: aiohttp.ClientSession
         self._web: Web | None = None
+        self._azure: Azure | None = None
         self._closers: list[Callable[[], Any]] = []
 
     # -- set up and tear down
@@ -182,14 +181,23 @@ class PhoneWorld:
         twilio_server = TwilioServer(self.twilio, routes=self.stage.routes())
         self._closers.append(twilio_server.close)
         openai_url = await self.stage.serve(openai_server)
+        models: dict[str, str] = {
+            "openai.api_key": self.planted["openai.api_key"],
+            "openai.base_url": f"{openai_url}/v1",
+            "openai.ws_url": f"{openai_url.replace('http', 'ws', 1)}/v1",
+            "openai.model": self.column.model,
+        }
+        if self.definition.vendor in VENDORS:
+            self._azure = Azure(ports, self.column, knobs, VENDORS[self.definition.vendor])
+            self._closers.append(self._azure.close)
+            self.planted.update(self._azure.planted())
+            models = await self._azure.serve(self.stage)
         twilio_url = await self.stage.serve(twilio_server)
         await twilio_server.start()
         values = {
             **address,
-            **self.planted,
-            "openai.base_url": f"{openai_url}/v1",
-            "openai.ws_url": f"{openai_url.replace('http', 'ws', 1)}/v1",
-            "openai.model": self.column.model,
+            **{name: value for name, value in self.planted.items() if not name.startswith(("openai.", "azure."))},
+            **models,
             "twilio.base_url": twilio_url,
             "twilio.number": self.number,
         }
@@ -199,10 +207,15 @@ class PhoneWorld:
                 values[name] = value
         self._values = values
         if isinstance(self.stage, VirtualStage):
-            for vendor in ("openai", "twilio"):
+            for vendor in ("azure" if self._azure is not None else "openai", "twilio"):
                 delay = self.choices.delay(f"link/{vendor}/latency", 0, 1, 40)
                 self.stage.network.link("gateway", vendor).latency = delay
-        self.gateway = await self.stage.start_gateway(self.profile, values)
+        try:
+            self.gateway = await self.stage.start_gateway(self.profile, values)
+        except GatewayNotStartable as error:
+            if not self.definition.may_refuse:
+                raise
+            self.gateway = RefusedGateway(str(error))
         self._operator = aiohttp.ClientSession(trust_env=False)
         self._closers.append(self._operator.close)
 
@@ -211,6 +224,30 @@ class PhoneWorld:
         for close in reversed(self._closers):
             await close()
         await self.stage.close()
+
+    @property
+    def azure(self) -> Azure:
+        """Azure, in a world whose gateway is configured for it."""
+        if self._azure is None:
+            raise AssertionError('this world has no Azure: its case wants @case(..., vendor="azure")')
+        return self._azure
+
+    def issued(self) -> Mapping[str, Sequence[str]]:
+        """The credentials that vendors have handed out in this world, by their names in `credentials.toml`."""
+        if self._azure is None:
+            return {}
+        tokens = [token.text for token in self._azure.entra.issued]
+        return {"azure.token": tokens, "azure.api_key": self._azure.exchanged}
+
+    @property
+    def started(self) -> bool:
+        """Whether the gateway is up; False where it has refused its settings, and was allowed to."""
+        return not isinstance(self.gateway, RefusedGateway)
+
+    @property
+    def upstream(self) -> OpenAIService:
+        """The service that the gateway is configured for: OpenAI's own, or Azure's."""
+        return self.openai if self._azure is None else self._azure.service
 
     # -- people
 
@@ -246,9 +283,9 @@ class PhoneWorld:
     def web(self) -> Web:
         """The browsers of this world, and what they do."""
         if self._web is None:
-            webrtc: WebRtc = UdpWebRtc(self.openai)
+            webrtc: WebRtc = UdpWebRtc(self.upstream)
             if isinstance(self.stage, VirtualStage):
-                webrtc = LocalWebRtc(self.openai)
+                webrtc = LocalWebRtc(self.upstream)
                 delay = self.choices.delay("link/browser/gateway/latency", 0, 20, 150)
                 self.stage.network.link("browser", "gateway").latency = delay
             self._web = Web(self, webrtc.peer)
@@ -322,18 +359,18 @@ class PhoneWorld:
         """Wait for the nth realtime session of the world, counted from 1. AssertionError when it is not opened."""
         try:
             async with asyncio.timeout(within):
-                return await self.openai.wait_session(ordinal)
+                return await self.upstream.wait_session(ordinal)
         except TimeoutError:
             raise AssertionError(
                 f"the gateway did not open realtime session {ordinal} within {within:g} s; "
-                f"{len(self.openai.sessions)} were opened"
+                f"{len(self.upstream.sessions)} were opened"
             ) from None
 
     async def model_hears(self, session: RealtimeSession, phrase: str, *, within: float) -> None:
         """Wait until the model has recognised `phrase` in what was appended. AssertionError when it has not."""
         try:
             async with asyncio.timeout(within):
-                await self.openai.wait_for(lambda: any(h.phrase == phrase and h.complete for h in session.heard))
+                await self.upstream.wait_for(lambda: any(h.phrase == phrase and h.complete for h in session.heard))
         except TimeoutError:
             heard = [h.phrase if h.complete else f"part of {h.phrase}" for h in session.heard]
             raise AssertionError(
@@ -344,7 +381,7 @@ class PhoneWorld:
         """Wait until a realtime session is closed. AssertionError when it stays open."""
         try:
             async with asyncio.timeout(within):
-                await self.openai.wait_for(lambda: session.closed is not None)
+                await self.upstream.wait_for(lambda: session.closed is not None)
         except TimeoutError:
             raise AssertionError(f"realtime session {session.ordinal} was still open after {within:g} s") from None
 
@@ -437,13 +474,13 @@ class PhoneWorld:
     def left(self) -> list[str]:
         """Calls and realtime sessions that are still up."""
         calls = [f"{call.sid} is {call.status}" for call in self.twilio.calls if not call.status.over]
-        sessions = [f"realtime session {s.ordinal} is open" for s in self.openai.sessions if s.closed is None]
+        sessions = [f"realtime session {s.ordinal} is open" for s in self.upstream.sessions if s.closed is None]
         return calls + sessions + [f"{name} waits for its handshake" for name in self._handshakes()]
 
     def _handshakes(self) -> list[str]:
         """Realtime connections that have asked for an upgrade and were not answered yet."""
         pending: dict[str, None] = {}
-        for message in self.wire.all(HANDSHAKE, channel="openai.realtime"):
+        for message in self.wire.all(HANDSHAKE, channel=f"{self.upstream.party}.realtime"):
             if message.kind == "upgrade":
                 pending[message.connection] = None
             else:
@@ -491,11 +528,14 @@ def run_world(definition: CaseDefinition, request: RunRequest, column: Column, s
             wire=world.wire,
             column=column,
             planted=world.planted,
-            secrets=[secret.value for secret in world.openai.secrets.minted],
+            secrets=[secret.value for secret in world.upstream.secrets.minted],
             output=output,
-            configured_model=world.values()["openai.model"],
+            configured_model=world.values().get("openai.model") or world.values().get("azure.deployment", ""),
             ended=world.clock.now(),
             deliberate=world.deliberate,
+            settings=world.values(),
+            looked_up=stage.network.looked_up_by("gateway") if isinstance(stage, VirtualStage) else None,
+            issued=world.issued(),
         )
         for invariant in INVARIANTS:
             invariant(evidence, checks)
@@ -530,7 +570,7 @@ def run_world(definition: CaseDefinition, request: RunRequest, column: Column, s
 async def _play(world: PhoneWorld, checks: Checks) -> str | None:
     """Tell the story of the case; returns what went wrong on our side, None when nothing did."""
     try:
-        async with asyncio.timeout(STORY_SECONDS):
+        async with asyncio.timeout(world.definition.seconds):
             await world.definition.run(world, checks)
     except CaseOver:
         pass

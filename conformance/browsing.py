@@ -261,7 +261,10 @@ class Web:
         return browser
 
     async def _runs(self, name: str, arguments: str) -> str:
-        answer = await self.runs(name, arguments)
+        try:
+            answer = await self.runs(name, arguments)
+        except AssertionError as error:
+            return json.dumps({"error": str(error)})
         table = self._talk.tool
         output = find(answer.json, table.output) if table is not None and answer.ok else None
         return output if isinstance(output, str) else json.dumps({"error": f"the tool call answered {answer.status}"})
@@ -321,11 +324,18 @@ class Web:
         self, url: str, *, origin: str | None = "", headers: Mapping[str, str] | None = None
     ) -> aiohttp.ClientWebSocketResponse | int:
         """Open a relay's WebSocket; returns it, or the status with which it was refused."""
+        return await self._open(url, self._relay_name(), origin=origin, headers=headers)
+
+    def _relay_name(self) -> str:
+        self._requests += 1
+        return f"browser/relay#{self._requests}"
+
+    async def _open(
+        self, url: str, connection: str, *, origin: str | None = "", headers: Mapping[str, str] | None = None
+    ) -> aiohttp.ClientWebSocketResponse | int:
         address, routed = self._address(url)
         sent = {} if origin is None else {"Origin": origin or self.origin}
         sent.update(headers or {})
-        self._requests += 1
-        connection = f"browser/relay#{self._requests}"
         record = self._world.wire.record
         meta: dict[str, Any] = {"url": url, "headers": list(sent.items())}
         record("browser", "gateway", "talk.relay", "upgrade", connection=connection, meta=meta)
@@ -347,11 +357,12 @@ class Web:
         table = self._table("relay")
         assert isinstance(table, RelayTable)
         codec = RelayCodec(table)
-        socket = await self.opens(grant.url)
+        connection = self._relay_name()
+        socket = await self._open(grant.url, connection)
         if isinstance(socket, int):
             raise Refused("the gateway refused the relay", Answer(socket, {}, ""))
         browser = self._browser(codec.rate)
-        pipe = _Pipe(self._world, socket, codec, f"browser/relay#{self._requests}")
+        pipe = _Pipe(self._world, socket, codec, connection)
         with as_browser():
             browser.join_relay(pipe, codec)
             reader = asyncio.get_running_loop().create_task(pipe.read(browser))

@@ -54,11 +54,12 @@ class Chromium:
         self._played = bytearray()
         self._rate = RATE
         self._more = asyncio.Event()
+        self._reading: set[asyncio.Task[None]] = set()
         self.page: Any = None
         self.console: list[str] = []
         """What the page has logged."""
         self.received: list[tuple[str, str]] = []
-        """Every text that the page was sent: from which address, and what."""
+        """Every text that the page was sent: from which address, and what; all of it after `loaded`."""
 
     async def __aenter__(self) -> Chromium:
         try:
@@ -111,7 +112,14 @@ class Chromium:
         return str(path)
 
     def _keep(self, response: Any) -> None:
-        asyncio.get_running_loop().create_task(self._read(response))
+        task = asyncio.get_running_loop().create_task(self._read(response))
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
+
+    async def loaded(self) -> None:
+        """Wait until everything that was answered so far has been read into `received`; for endless answers, 5 s."""
+        if self._reading:
+            await asyncio.wait(self._reading, timeout=5)
 
     async def _read(self, response: Any) -> None:
         try:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from conformance.asking import ask
 from conformance.assembly import registry, run_world
+from conformance.azure import VENDORS
 from harness import run
 from harness.choices import Drawn, Replayed, Seeded, Source, Typical
 from harness.profile import ProfileError
@@ -139,6 +140,9 @@ class CaseRunner:
         if missing:
             self.collected.unsupported(definition, self.case, self.column, missing)
             pytest.skip(f"unsupported: {missing}")
+        if self.request.stage not in definition.stages:
+            self.collected.elsewhere(definition)
+            pytest.skip(f"runs on the {' and '.join(definition.stages)} stage only")
         if definition.examples and self.request.trace is None:
             self._explore(definition)
             return
@@ -152,12 +156,11 @@ class CaseRunner:
 
     def _missing(self, definition: CaseDefinition) -> str:
         profile = self.request.profile
-        claims = [*definition.claims, f"openai.{self.column.dialect}"]
+        family = "azure" if definition.vendor in VENDORS else "openai"
+        claims = [*definition.claims, f"{family}.{self.column.dialect}"]
         for claim in claims:
             if claim not in profile.claims.features:
                 return f"{profile.name} does not claim {claim}"
-        if self.request.stage not in definition.stages:
-            return f"runs on the {' and '.join(definition.stages)} stage only"
         return ""
 
     def _source(self, definition: CaseDefinition) -> Source:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from urllib.parse import quote
+from dataclasses import dataclass, field
 
+from conformance.credentials import table
+from harness.leaks import Credential, Leak, search
 from harness.suite import Checks, Column
 from harness.wire import Message, Wire
 
@@ -20,14 +19,14 @@ AUDIO_KINDS = frozenset({"media", "input_audio_buffer.append"})
 SOUND = frozenset({"audio", "clear"})
 """Frames of a relay in which there is nothing to find, and of which there are many."""
 
-AUTH_HEADERS = frozenset({"authorization", "sec-websocket-protocol"})
-
 
 @dataclass(frozen=True)
 class Evidence:
     """What is left of a world when it is over.
 
-    `planted`: name of a credential -> the credential. `secrets`: the client secrets that OpenAI minted.
+    `planted`: name of a credential -> the credential. `secrets`: the client secrets that OpenAI minted. `issued`: what
+    else was handed out, by its name in `credentials.toml`. `settings`: what the gateway was told, None for not known.
+    `looked_up`: the names that it has looked up, None on a stage that does not see them.
     """
 
     wire: Wire
@@ -38,6 +37,9 @@ class Evidence:
     ended: float
     secrets: Sequence[str] = ()
     deliberate: frozenset[str | bytes] | set[str | bytes] = frozenset()
+    issued: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    settings: Mapping[str, str] | None = None
+    looked_up: frozenset[str] | None = None
 
     @functools.cached_property
     def sessions(self) -> dict[str, list[Message]]:
@@ -59,19 +61,26 @@ class Evidence:
         """Everything that the gateway sent to browsers but sound."""
         return self.wire.all(source="gateway", target="browser", where=lambda m: m.kind not in SOUND)
 
-    def said_to(self, vendor: str) -> list[tuple[Message, str]]:
-        """Everything that the gateway sent but audio, as text, without the headers that `vendor` authenticates by."""
-        said = []
-        for message in self.wire.messages:
-            if message.source != "gateway" or message.kind in AUDIO_KINDS:
-                continue
-            meta = message.meta
-            parts = [message.text, meta.get("url", ""), meta.get("reason") or ""] if meta else [message.text]
-            for name, value in meta.get("headers", ()):
-                if not (message.target == vendor and name.lower() in AUTH_HEADERS):
-                    parts.append(value)
-            said.append((message, "\n".join(parts)))
-        return said
+    @functools.cached_property
+    def credentials(self) -> list[Credential]:
+        """What has to stay where it belongs."""
+        return table().secrets(self.planted, self.issued)
+
+    @functools.cached_property
+    def leaks(self) -> list[Leak]:
+        """Every credential in something that the gateway sent or printed, and that is not at home there."""
+        known = table()
+        hosts = {}
+        if self.settings is not None:
+            hosts = {party: vendor.places(self.settings) for party, vendor in known.vendors.items()}
+        return search(
+            self.wire.messages,
+            self.output,
+            self.credentials,
+            homes=known.homes,
+            hosts=hosts,
+            sound=AUDIO_KINDS | SOUND,
+        )
 
 
 Invariant = Callable[[Evidence, Checks], None]
@@ -95,9 +104,3 @@ def by_connection(messages: Sequence[Message]) -> dict[str, list[Message]]:
     for message in messages:
         groups.setdefault(message.connection, []).append(message)
     return groups
-
-
-def spellings(secret: str) -> set[str]:
-    """The forms in which a credential may turn up: plain, URL-encoded, base64, JSON-escaped."""
-    encoded = {base64.b64encode(secret.encode()[skip:]).decode().rstrip("=")[:-2] for skip in range(3)}
-    return {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], *encoded}

@@ -15,7 +15,8 @@ from conformance.evidence import AUDIO_DELTAS as AUDIO_DELTAS
 from conformance.evidence import IN_FLIGHT as IN_FLIGHT
 from conformance.evidence import Evidence as Evidence
 from conformance.evidence import Invariant as Invariant
-from conformance.evidence import spellings as spellings
+from conformance.invariants_azure import AZURE_INVARIANTS
+from conformance.invariants_leaks import LEAK_INVARIANTS
 from conformance.invariants_openai import OPENAI_INVARIANTS
 from conformance.invariants_talk import TALK_INVARIANTS
 from harness.stage import PUBLIC_HOST
@@ -380,32 +381,6 @@ def creates_are_right(evidence: Evidence, check: Checks) -> None:
             check("TWI-REST-002", good, f"StatusCallbackEvent is {pairs}", at=request)
 
 
-def credentials_stay_where_they_belong(evidence: Evidence, check: Checks) -> None:
-    """SEC-007, SEC-008."""
-    homes = {"openai.api_key": "openai", "twilio.auth_token": "twilio"}
-    for name, vendor in homes.items():
-        secret = evidence.planted[name]
-        forms = spellings(secret)
-        if name == "twilio.auth_token":
-            forms |= spellings(f"{evidence.planted['twilio.account_sid']}:{secret}")
-        printed = next((form for form in sorted(forms) if form in evidence.output), None)
-        check(
-            "SEC-007", printed is None, f"{name} is in what the gateway prints: …{_around(evidence.output, printed)}…"
-        )
-        found = [message for message, text in evidence.said_to(vendor) if any(form in text for form in forms)]
-        served = [m for m in found if m.target not in homes.values() or m.kind == "response"]
-        astray = [m for m in found if m not in served]
-        check.none("SEC-008", astray, f"{name} is where it does not belong")
-        check.none("SEC-007", served, f"{name} is in what the gateway serves")
-
-
-def _around(text: str, found: str | None) -> str:
-    if not found:
-        return ""
-    where = text.index(found)
-    return text[max(0, where - 40) : where] + "<credential>"
-
-
 def one_session_for_each_call(evidence: Evidence, check: Checks) -> None:
     """OAI-HS-004: never more sessions open at once than calls and relays.
 
@@ -444,7 +419,8 @@ INVARIANTS: tuple[Invariant, ...] = (
     callbacks_are_answered,
     callbacks_replace_no_twiml,
     creates_are_right,
-    credentials_stay_where_they_belong,
+    *AZURE_INVARIANTS,
+    *LEAK_INVARIANTS,
     one_session_for_each_call,
     *OPENAI_INVARIANTS,
     *TALK_INVARIANTS,

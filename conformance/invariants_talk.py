@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
-from conformance.evidence import Evidence, Invariant, spellings
+from conformance.evidence import Evidence, Invariant
+from conformance.invariants_leaks import leaks_none
 from conformance.minted import CLIENT_SECRETS, Minting, mintings
 from fakes.openai.handshake import KeyInfo
+from harness.leaks import Credential, search
 from harness.suite import Checks
 from harness.wire import Message
 
@@ -75,22 +77,12 @@ def no_secret_is_given_twice(evidence: Evidence, check: Checks) -> None:
 
 def browsers_are_given_no_credential(evidence: Evidence, check: Checks) -> None:
     """TALK-SE-001, TALK-SE-002."""
-    given = [(message, _everything(message)) for message in evidence.browsed]
-    if not given:
+    if not evidence.browsed:
         return
-    rules = {"openai.api_key": "TALK-SE-001", "twilio.auth_token": "TALK-SE-002", "operator.token": "TALK-SE-002"}
-    for name, rule in rules.items():
-        if name not in evidence.planted:
-            continue
-        forms = spellings(evidence.planted[name])
-        found = [message for message, text in given if any(form in text for form in forms)]
-        check.none(rule, found, f"{name} is in what the browser receives")
-
-
-def _everything(message: Message) -> str:
-    meta = message.meta or {}
-    headers = [f"{name}: {value}" for name, value in meta.get("headers", ())]
-    return "\n".join([message.text, str(meta.get("url", "")), str(meta.get("reason") or ""), *headers])
+    received = [leak for leak in evidence.leaks if leak.message is not None and leak.message.target == "browser"]
+    own = [leak for leak in received if leak.credential == "openai.api_key"]
+    leaks_none("TALK-SE-001", own, check)
+    leaks_none("TALK-SE-002", [leak for leak in received if leak not in own], check)
 
 
 def secrets_are_not_printed(evidence: Evidence, check: Checks) -> None:
@@ -98,9 +90,8 @@ def secrets_are_not_printed(evidence: Evidence, check: Checks) -> None:
     if not evidence.browsed:
         return
     secrets = {"a client secret": evidence.secrets, "the talk token": [evidence.planted.get("talk.token", "")]}
-    for name, values in secrets.items():
-        printed = [v for v in values if v and any(form in evidence.output for form in spellings(v))]
-        check("TALK-SE-003", not printed, f"{name} is in what the gateway prints")
+    sought = [Credential(name, value) for name, values in secrets.items() for value in values if value]
+    leaks_none("TALK-SE-003", search((), evidence.output, sought), check)
 
 
 def no_secret_is_in_a_url(evidence: Evidence, check: Checks) -> None:

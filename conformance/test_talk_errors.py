@@ -128,6 +128,13 @@ async def test_an_answer_without_a_secret(world: PhoneWorld, check: Checks) -> N
     has_hint(world, check, await nothing_is_minted(world, check, HttpPlan(answer=(200, json.dumps(body)))))
 
 
+@case(about="TALK-ER-010", claims=["talk.webrtc"], dialect="ga", audio=False)
+async def test_a_secret_that_is_null(world: PhoneWorld, check: Checks) -> None:
+    """200, and JSON with a secret that is none."""
+    body = {"value": None, "expires_at": int(world.clock.wall()) + 60, "session": {"type": "realtime"}}
+    has_hint(world, check, await nothing_is_minted(world, check, HttpPlan(answer=(200, json.dumps(body)))))
+
+
 @case(about="TALK-ER-001", claims=["talk.webrtc"], dialect="ga", audio=False)
 async def test_minting_is_cut_off(world: PhoneWorld, check: Checks) -> None:
     """The connection is reset instead of an answer."""

@@ -35,6 +35,7 @@ async def talks(world: PhoneWorld, check: Checks, transport: Transport, requirem
         shown = await browser.reads(page.transcript) if page.transcript else ""
         if world.request.report is not None:
             await browser.picture(world.request.report / "pictures" / f"talk-{transport}.png")
+        await browser.loaded()
         received = list(browser.received)
     text = phrase("its_noon").text
     check("TALK-PG-004", text in shown, f"the answer is not in the transcript: {shown[-120:]!r}")

@@ -494,15 +494,15 @@ async def is_told(world: PhoneWorld, check: Checks, plan: HandshakePlan, shows: 
         world.openai.plan(plan, connection=connection)
     text, values = await _tried(world, check)
     refused = world.wire.first("error", source="openai", channel="openai.realtime")
-    if text and refused is not None:
+    if refused is not None:
         code, message = refused.get("error.code"), refused.get("error.message")
         known = world.profile.talk.relay is not None and world.profile.talk.relay.error is not None
         found = values if known and values else {"code": text, "message": text}
         seen = f"the vendor says {code}: {message!r}, the person is shown {found}"
         told = str(code) in str(found.get("code")) and str(message) in str(found.get("message"))
         check("TALK-RE-020", told, seen, at=refused)
-    elif text and shows:
-        check("TALK-RE-020", any(part in text for part in shows.split("|")), f"no {shows} in {text[:300]}")
+    elif shows:
+        check("TALK-RE-020", any(part in text for part in shows.split("|")), f"no {shows} in {text[:300]!r}")
     if "hint" in values:
         check("TALK-RE-021", values["hint"], f"no hint in {text[:300]}")
     upgrades = world.wire.all("upgrade", channel="openai.realtime")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from fakes.openai.errors import VendorError
 from fakes.openai.local_rtc import LocalExchange
 from fakes.openai.service import OpenAIService
 from fakes.people.peers import LocalPeer, PeerConnection, PeerEvents
@@ -51,8 +52,10 @@ class UdpWebRtc:
     async def answer(self, call: Call, offer: str) -> str:
         """See `Answerer.answer`."""
         if self._answerer is None:
-            from fakes.openai.webrtc import AiortcAnswerer
-
+            try:
+                from fakes.openai.webrtc import AiortcAnswerer
+            except ImportError:
+                raise VendorError("webrtc_not_served") from None
             self._answerer = AiortcAnswerer(self._service)
         return await self._answerer.answer(call, offer)
 

@@ -236,7 +236,7 @@ class Collected:
         """What was not run because it needs another stage, in sentences."""
         return [
             f"{len(names)} {'case needs' if len(names) == 1 else 'cases need'} --stage {stage}: "
-            f"{', '.join(sorted(names)[:3])}{', ...' if len(names) > 3 else ''}."
+            f"{', '.join(sorted(names)[:3])}{' and others' if len(names) > 3 else ''}."
             for stage, names in sorted(self._elsewhere.items())
         ]
 

@@ -17,7 +17,9 @@ import pytest
 
 from conformance import invariants as rules
 from conformance.assembly import PhoneWorld, registry
-from conformance.invariants import INVARIANTS, Evidence, Invariant, spellings
+from conformance.invariants import INVARIANTS, Evidence, Invariant
+from conformance.invariants_azure import AZURE_INVARIANTS
+from conformance.invariants_leaks import LEAK_INVARIANTS, credentials_stay_where_they_belong
 from conformance.invariants_openai import OPENAI_INVARIANTS
 from conformance.invariants_talk import TALK_INVARIANTS
 from conformance.listening import answers_within, latencies, responses_before_speech, spoken_and_appended
@@ -27,8 +29,8 @@ from harness.report.model import Verdict
 from harness.suite import HARNESS, Checks, Column
 from harness.wire import Message, Wire
 
-KEY = "sk-proj-0123456789abcdef0123"
-TOKEN = "0123456789abcdef0123456789abcdef"
+KEY = "sk-proj-QmZk3vT9xWpL7rNc2HdY"
+TOKEN = "5f3a9c1e7b2d4860a1c3e5f70918273b"
 ACCOUNT = "AC" + "fedcba9876543210" * 2
 MODEL = "gpt-realtime-2"
 ULAW = base64.b64encode(b"\xff" * 160).decode()
@@ -484,13 +486,13 @@ def test_the_offending_message_is_marked() -> None:
 
 
 def test_every_rule_has_a_bad_wire_here() -> None:
-    tested = {rule.invariant for rule in RULES.values()} | {rules.credentials_stay_where_they_belong}
-    assert tested == set(INVARIANTS) - {*OPENAI_INVARIANTS, *TALK_INVARIANTS}
+    tested = {rule.invariant for rule in RULES.values()}
+    assert tested == set(INVARIANTS) - {*OPENAI_INVARIANTS, *TALK_INVARIANTS, *LEAK_INVARIANTS, *AZURE_INVARIANTS}
 
 
 def test_nothing_is_said_about_an_empty_world() -> None:
     for invariant in INVARIANTS:
-        if invariant is not rules.credentials_stay_where_they_belong:  # silence is what it asks for
+        if invariant is not credentials_stay_where_they_belong:  # silence is what it asks for
             assert verdicts(invariant, Hand()) == {}
 
 
@@ -565,7 +567,7 @@ def _clean(hand: Hand) -> None:
 def test_credentials_where_they_belong() -> None:
     hand = Hand()
     _clean(hand)
-    found = verdicts(rules.credentials_stay_where_they_belong, hand)
+    found = verdicts(credentials_stay_where_they_belong, hand)
     assert found == dict.fromkeys(("SEC-007", "SEC-008"), Verdict.PASS)
 
 
@@ -594,7 +596,7 @@ def test_a_credential_elsewhere_is_found(rule: str, leak: Story) -> None:
     hand = Hand()
     _clean(hand)
     leak(hand)
-    found = verdicts(rules.credentials_stay_where_they_belong, hand)
+    found = verdicts(credentials_stay_where_they_belong, hand)
     assert found[rule] is Verdict.FAIL
     assert [key for key, verdict in found.items() if verdict is not Verdict.PASS] == [rule]
 
@@ -602,15 +604,10 @@ def test_a_credential_elsewhere_is_found(rule: str, leak: Story) -> None:
 def test_a_failure_does_not_tell_the_credential() -> None:
     hand = Hand(output=f"the key is {KEY}, so there")
     check = Checks(registry())
-    rules.credentials_stay_where_they_belong(hand.evidence(), check)
+    credentials_stay_where_they_belong(hand.evidence(), check)
     (finding,) = [finding for finding in check.findings if finding.verdict is Verdict.FAIL]
     assert "the key is <credential>" in finding.message
     assert KEY not in finding.message
-
-
-def test_spellings_of_a_credential() -> None:
-    found = spellings('a "b" c/d')
-    assert {'a "b" c/d', "a%20%22b%22%20c%2Fd", 'a \\"b\\" c/d'} <= found
 
 
 # -- what is read off a wire about audio and turns

@@ -182,6 +182,18 @@ def test_without_silence() -> None:
     assert world.clock.pending == 0
 
 
+def test_silence_after_speech_only() -> None:
+    world = World(audio=False)
+    world.twilio.trailing_silence = 0.5
+    world.streaming()
+    world.run(3)
+    assert world.events("media") == []
+    world.caller.start_saying("yes")
+    world.run(5)
+    assert len(world.events("media")) == pytest.approx(len(audio.frames("yes")) + 25, abs=1)
+    assert world.clock.pending == 0
+
+
 # ---------------------------------------------------------------------- playout
 
 

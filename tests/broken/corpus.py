@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from broken import Entry
+from broken.azure_rows import ROWS as AZURE
 from broken.suite import applicable, cases
 
 
@@ -80,7 +81,7 @@ def _area(name: str) -> str:
 
 def _common(column: str) -> tuple[str, ...]:
     """The cases of everyday calls on the phone."""
-    return tuple(n for n in applicable(column) if _area(n) not in RARE and not _area(n).startswith("talk"))
+    return tuple(n for n in applicable(column) if _area(n) not in RARE and not _area(n).startswith(("talk", "azure")))
 
 
 def _fault(
@@ -293,6 +294,12 @@ _ALL = (
     _fault("security:key_in_log", "SEC-007"),
     _fault("security:token_in_health", "SEC-007"),
     _fault("security:key_to_everybody", "SEC-008"),
+    _rare("leaks:half_in_log", "SEC-007"),
+    _rare("leaks:wrapped_in_output", "SEC-007"),
+    _rare("leaks:key_in_query", "SEC-008"),
+    _rare("leaks:hex_in_parameter", "SEC-007"),
+    _rare("leaks:asks_another", "SEC-012"),
+    _rare("leaks:reports_home", "", "SEC-013"),
     # Dialects, revisions and models.
     _rare("models:waits_for_conversation", "OAI-DI-001", column="beta", area="dialects"),
     _rare("models:wants_item_object", "OAI-DI-002 TOOL-001", area="dialects"),
@@ -382,7 +389,7 @@ _ALL = (
     _talk("talk_minting:offers_elsewhere", "TALK-MI-017 TALK-MI-018 TALK-SE-012", area="talk_minting"),
     # Talk: who may, and what browsers are given.
     _talk("talk_security:key_in_the_page", "SEC-007 TALK-SE-001", area="talk_security"),
-    _talk("talk_security:operator_token_in_the_answer", "TALK-SE-002", area="talk_security"),
+    _talk("talk_security:operator_token_in_the_answer", "SEC-007 TALK-SE-002", area="talk_security"),
     _talk("talk_security:logs_the_secret", "TALK-SE-003", area="talk_security"),
     _talk("talk_security:secret_in_the_url", "TALK-SE-004", "TALK-MI-016", area="talk_security"),
     _talk("talk_security:may_be_kept", "", "TALK-SE-005", area="talk_security"),
@@ -402,7 +409,7 @@ _ALL = (
     _talk("talk_errors:reads_no_body", "TALK-ER-002 TALK-ER-003", area="talk_errors"),
     _talk("talk_errors:says_failed", "TALK-ER-003 TALK-ER-011", area="talk_errors"),
     _talk("talk_errors:gives_no_hint", "TALK-ER-011", "TALK-ER-004", area="talk_errors"),
-    _talk("talk_errors:quotes_the_key", "TALK-ER-005", area="talk_errors"),
+    _talk("talk_errors:quotes_the_key", "SEC-007 TALK-ER-005 TALK-SE-001", area="talk_errors"),
     _talk("talk_errors:tries_again_when_slow", "TALK-ER-006", area="talk_errors"),
     _talk("talk_errors:tries_forever", "TALK-ER-007", area="talk_errors"),
     _talk("talk_errors:remembers_the_refusal", "TALK-ER-008", area="talk_errors"),
@@ -431,8 +438,9 @@ _ALL = (
     _relay("ends_without_a_word", "", "TALK-RE-018", *LOST),
     _relay("relay_silent_when_refused", "TALK-RE-019", "", *REFUSED),
     _relay("hides_the_reason", "TALK-RE-020", "", *REFUSED),
+    _relay("refuses_at_the_door", "TALK-RE-020", "TALK-RE-021", *REFUSED),
     _relay("gives_no_hints", "", "TALK-RE-021", *REFUSED),
-    _relay("quotes_the_vendor", "TALK-RE-032", "", "the_vendor_quotes_the_key_to_a_relay"),
+    _relay("quotes_the_vendor", "SEC-007 TALK-RE-032 TALK-SE-001", "", "the_vendor_quotes_the_key_to_a_relay"),
     _relay("remembers_refusals", "TALK-RE-022", "", *REFUSED),
     _relay("leaves_relays_open", "TALK-RE-030", "OAI-SS-006", "the_gateway_is_told_to_stop_while_somebody_talks"),
     # Talk: who is let in to the relay, and who else is there.
@@ -453,6 +461,7 @@ _ALL = (
     _webrtc("mints_unstoppable", "TALK-RT-007"),
     _webrtc("mints_without_transcription", "", "TALK-RT-008"),
     _webrtc("one_person_only", "TALK-RT-009"),
+    *(_fault(row.entry, row.fails, row.warns, column=row.column, only=row.cases) for row in AZURE),
 )
 
 FAULTS: Mapping[str, Fault] = {fault.name: fault for fault in _ALL}

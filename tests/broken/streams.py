@@ -176,15 +176,15 @@ class StaysBusyAfterLoss(Gateway):
     somebody restarts it.
     """
 
-    busy = False
+    engaged = False
 
     async def carry(self, call: Call, stream_sid: str, channel: JsonChannel) -> None:
         await super().carry(call, stream_sid, channel)
         assert isinstance(channel, _Noticing)
-        self.busy = self.busy or channel.lost
+        self.engaged = self.engaged or channel.lost
 
     def admit(self, start: Frame) -> Call:
-        if self.busy:
+        if self.engaged:
             raise StreamRefused("there is a call already")
         return super().admit(start)
 

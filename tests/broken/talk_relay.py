@@ -284,6 +284,31 @@ class HidesTheReason(Relay):
         )
 
 
+class RefusesAtTheDoor(Talk):
+    """The session is opened first, and the browser's WebSocket is let in when there is one; if not, it is a plain 502.
+
+    It spares a socket. But a page learns nothing of an upgrade that was refused: neither its status nor its body.
+    """
+
+    async def on_relay(self, request: web.Request) -> web.StreamResponse:
+        self.relay_class = Relay
+        before = self.relay(JsonChannel(web.WebSocketResponse(), "browser", self.log, max_frame=MAX_FRAME))
+        try:
+            channel = await before.open_session()
+        except UpstreamRefused as refused:
+            self.log.error("upstream.closed", reason=str(refused))
+            await before.close_upstream()
+            return web.Response(status=502)
+
+        class Opened(Relay):
+            async def open_session(self) -> JsonChannel:
+                self.openai = channel
+                return channel
+
+        self.relay_class = Opened
+        return await super().on_relay(request)
+
+
 class GivesNoHints(Talk):
     """Errors come without a hint of what to do.
 
@@ -465,6 +490,7 @@ outlives_session = relay(OutlivesSession)
 ends_without_a_word = relay(EndsWithoutAWord)
 relay_silent_when_refused = relay(SilentWhenRefused)
 hides_the_reason = relay(HidesTheReason)
+refuses_at_the_door = talk(RefusesAtTheDoor)
 gives_no_hints = talk(GivesNoHints)
 quotes_the_vendor = talk(QuotesTheVendor)
 remembers_refusals = talk(RemembersRefusals)

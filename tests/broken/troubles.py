@@ -5,6 +5,7 @@ from __future__ import annotations
 from broken import bridge
 from reference_impl.bridge import Bridge, Frame, State, UpstreamRefused
 from reference_impl.channel import JsonChannel
+from reference_impl.problems import Problem
 
 BENIGN = ("conversation_already_has_active_response", "response_cancel_not_active", "server_error", None)
 
@@ -97,6 +98,9 @@ class QuietAboutRefusals(Bridge):
     def log_error(self, event: Frame) -> str:
         return super().log_error(event) if self.state is State.READY else "the session was refused"
 
+    def log_refused(self, problem: Problem) -> None:
+        self.log.error("upstream.refused", reason="the session was refused")
+
 
 class QuietAboutErrors(Bridge):
     """Errors in mid-call are dropped without a line in the log.
@@ -130,6 +134,9 @@ class QuietAboutStatus(Bridge):
             return await super().open_session()
         except UpstreamRefused:
             raise UpstreamRefused("cannot connect") from None
+
+    def log_refused(self, problem: Problem) -> None:
+        self.log.error("upstream.refused", reason="cannot connect")
 
 
 class ReusesEventIds(Bridge):
