@@ -11,11 +11,11 @@ from openai_world import KEY
 
 from fakes.openai import KeyInfo
 from fakes.openai.calls import Call, CallState
+from fakes.openai.connected import State
 from fakes.openai.frames import Frame
 from fakes.openai.handshake import RefuseHttp
 from fakes.openai.protocol import validate
 from fakes.openai.rtc_session import RtcSession
-from fakes.openai.session import State
 
 
 class Channel:

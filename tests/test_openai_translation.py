@@ -14,9 +14,9 @@ from openai_world import KEY, START
 
 from fakes.audio import PHRASES, Listener, silence, speak
 from fakes.openai import KeyInfo
+from fakes.openai.connected import State
 from fakes.openai.handshake import RefuseHttp
 from fakes.openai.protocol import validate
-from fakes.openai.session import State
 from fakes.openai.translation import FRAME_BYTES, RATE, translation_of
 
 PATH = "/v1/realtime/translations"

@@ -13,11 +13,12 @@ import numpy as np
 
 from fakes.audio import encode, resample
 from fakes.openai.calls import OVER, Call, CallState
+from fakes.openai.connected import State
 from fakes.openai.dialects import DIALECTS
 from fakes.openai.frames import Frame
 from fakes.openai.playout import BYTES_PER_MS, FRAME_SECONDS, RATE, Playout
 from fakes.openai.secrets import preset
-from fakes.openai.session import RealtimeSession, State
+from fakes.openai.session import RealtimeSession
 from fakes.ports import Timer
 
 if TYPE_CHECKING:

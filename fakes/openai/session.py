@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
-from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
@@ -14,9 +12,10 @@ from fakes.audio import Heard
 from fakes.knobs import Knobs
 from fakes.openai.brain import Brain
 from fakes.openai.catalogue import Catalogue, Model
+from fakes.openai.connected import Connected, State
 from fakes.openai.dialects import Dialect, TurnDetection, Wire, defaults
 from fakes.openai.errors import VendorError, error_text, from_violation, listed
-from fakes.openai.frames import Closed, Frame, Sink
+from fakes.openai.frames import Frame, Sink
 from fakes.openai.input_turns import InputTurns
 from fakes.openai.item_events import ItemEvents
 from fakes.openai.items import Conversation, Item
@@ -24,10 +23,10 @@ from fakes.openai.mcp import McpServer, McpTools
 from fakes.openai.playout import Playout
 from fakes.openai.protocol import check, event_types, validate
 from fakes.openai.response_events import ResponseEvents
-from fakes.openai.responses import IllegalTransitionError, Response
+from fakes.openai.responses import Response
 from fakes.openai.shapes import shaped
 from fakes.openai.updates import check_reasoning, check_tools, check_transcription, check_update, fitting
-from fakes.ports import Ports, Timer
+from fakes.ports import Ports
 
 APPEND = "input_audio_buffer.append"
 MAX_APPEND = 15 * 1024 * 1024
@@ -39,24 +38,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
-class State(Enum):
-    """The states of a session."""
-
-    CONNECTED = "connected"
-    OPEN = "open"
-    CLOSING = "closing"
-    CLOSED = "closed"
-
-
-TRANSITIONS: Mapping[State, frozenset[State]] = {
-    State.CONNECTED: frozenset({State.OPEN, State.CLOSING, State.CLOSED}),
-    State.OPEN: frozenset({State.CLOSING, State.CLOSED}),
-    State.CLOSING: frozenset({State.CLOSED}),
-    State.CLOSED: frozenset(),
-}
-
-
-class RealtimeSession:
+class RealtimeSession(Connected):
     """One session. `ordinal` counts the connections of the service from 1; points and names are built from it.
 
     `model` is None in a transcription session. `minutes`: the longest that it may last. `call`: the name of the call
@@ -86,20 +68,24 @@ class RealtimeSession:
         mcp_servers: Mapping[str, McpServer] = MappingProxyType({}),
         detection: Callable[[TurnDetection | None], TurnDetection | None] = lambda wanted: wanted,
     ) -> None:
-        self.ports = ports
+        super().__init__(
+            ports,
+            sink,
+            ordinal=ordinal,
+            name=f"{party}/session{ordinal}" if call is None else f"{party}/{call}",
+            connection=f"{party}#{ordinal}" if call is None else call,
+            channel=f"{party}.realtime" if call is None else f"{party}.datachannel",
+            client_party=client_party,
+            party=party,
+            on_change=on_change,
+        )
         self.knobs = knobs
         self.dialect = dialect
-        self.ordinal = ordinal
         self.revision = "transcription" if kind == "transcription" and dialect.name == "ga" else dialect.name
         """Which of the vendor's schemas its events follow."""
-        self.name = f"{party}/session{ordinal}" if call is None else f"{party}/{call}"
-        self.connection = f"{party}#{ordinal}" if call is None else call
-        self.channel = f"{party}.realtime" if call is None else f"{party}.datachannel"
         self.media = media
         self.kind = kind
         self.model = model.name if model is not None else None
-        self.state = State.CONNECTED
-        self.closed: Closed | None = None
         self.shape = 0
         """Which of the allowed shapes the session objects have, see `fakes.openai.shapes`."""
         self.refuse_updates: str | None = None
@@ -112,23 +98,15 @@ class RealtimeSession:
         self.conversation = Conversation()
         self._items = ItemEvents(self)
         self._answers = ResponseEvents(self, self._items, catalogue, brain)
-        self._sink = sink
         self._minutes = minutes
         self._catalogue = catalogue
-        self._client_party = client_party
-        self._party = party
-        self._on_change = on_change
         self._detection = detection
-        self._token = ports.choices.token(f"{self.name}/ids", 12)
-        self._ids = itertools.count(1)
         self.id = self.new_id("sess")
         self.conversation_id = self.new_id("conv")
         self.wire = self._new_wire(model)
         self.settings = dialect.settings(self.wire)
         self.mcp = McpTools(self, mcp_servers)
         self.input = InputTurns(self, catalogue)
-        self._backlog: list[Callable[[], None]] = []
-        self._timers: dict[int, Timer] = {}
         self._handlers: dict[str, Callable[[Wire], None]] = {
             "session.update": self._session_update,
             "transcription_session.update": self._session_update,
@@ -166,22 +144,15 @@ class RealtimeSession:
         self.later(self._minutes * 60, self._expire)
         self.later(delay, self._created)
 
-    def _move(self, state: State) -> None:
-        if state not in TRANSITIONS[self.state]:
-            raise IllegalTransitionError(f"{self.connection}: from {self.state.value} to {state.value}")
-        self.state = state
-
     def _created(self) -> None:
-        self._move(State.OPEN)
+        self.move(State.OPEN)
         self.emit(self._session_event("created"), {"session": self._shaped()})
         wanted = self.knobs["openai.conversation_created"]
         if self.kind == "realtime" and (wanted == "always" or wanted == self.dialect.name):
             conversation = {"id": self.conversation_id, "object": "realtime.conversation"}
             self.emit("conversation.created", {"conversation": conversation})
         self.mcp.configure(self.settings.tools)
-        backlog, self._backlog = self._backlog, []
-        for waiting in backlog:
-            waiting()
+        self.release()
 
     def _shaped(self) -> Wire:
         if not self.shape:
@@ -203,17 +174,9 @@ class RealtimeSession:
         self.emit("error", {"error": error.event(None)})
         self.close(error.text.close, error.message)
 
-    def connection_lost(self, code: int, reason: str, initiator: str) -> None:
-        """The connection has ended, by the party `initiator`. Everything that was to come is forgotten."""
-        if self.state is State.CLOSED:
-            return
-        self._move(State.CLOSED)
-        self.closed = Closed(code, reason, initiator)
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+    def ended(self) -> None:
+        """See `Connected.ended`."""
         self._answers.drop()
-        self._on_change()
 
     # -- controls for test cases
 
@@ -246,19 +209,6 @@ class RealtimeSession:
         body = {"type": error_type, "code": code, "message": message, "param": param, "event_id": None}
         self.emit("error", {"error": body})
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the connection from the vendor's side, after everything that has been sent."""
-        if self.state in (State.CONNECTED, State.OPEN):
-            self._move(State.CLOSING)
-            self._sink.send(Frame("close", gate=f"{self.name}/close", code=code, reason=reason))
-
-    def abort(self) -> None:
-        """Reset the connection without a close frame."""
-        if self.state is not State.CLOSED:
-            self.record_close(1006, "reset", self._party)
-            self._sink.abort()
-            self.connection_lost(1006, "reset", self._party)
-
     def fail_response(self, code: str = "server_error") -> None:
         """Let the next response end with status failed and this error code."""
         self._answers.failure = code
@@ -278,12 +228,10 @@ class RealtimeSession:
         try:
             event = _decode(text)
         except msgspec.DecodeError as error:
-            self._record(text, "malformed", f"not JSON: {error}")
-            self._when_open(lambda: self.refuse(VendorError("invalid_json"), None))
+            self._refused(text, "malformed", f"not JSON: {error}", VendorError("invalid_json"))
             return
         if not isinstance(event, dict):
-            self._record(text, "malformed", "not a JSON object")
-            self._when_open(lambda: self.refuse(VendorError("not_an_object"), None))
+            self._refused(text, "malformed", "not a JSON object", VendorError("not_an_object"))
             return
         kind = event.get("type")
         if kind == APPEND and validate(self.revision, "client", event) is None:
@@ -300,45 +248,12 @@ class RealtimeSession:
         self._when_open(lambda: self._handle(event))
         self._on_change()
 
-    def _when_open(self, action: Callable[[], None]) -> None:
-        """Do something now, or right after `session.created` when that has not been sent yet."""
-        if self.state is State.OPEN:
-            action()
-        elif self.state is State.CONNECTED:
-            self._backlog.append(action)
-
     def take_in(self, event: Wire) -> None:
         """Take in a client event that came over a sideband, where it has been recorded."""
         if event.get("type") != APPEND:
             self.received.append(event)
         self._when_open(lambda: self._handle(event))
         self._on_change()
-
-    def receive_binary(self, data: bytes) -> None:
-        """Take in one binary frame, which the vendor does not want."""
-        invalid = "a binary frame: the vendor wants text"
-        self.ports.recorder.record(
-            self._client_party, self._party, self.channel, "binary", data, connection=self.connection, invalid=invalid
-        )
-        self._when_open(lambda: self.refuse(VendorError("binary_frame"), None))
-
-    def receive_oversized(self, size: int) -> None:
-        """Take note of a message that is larger than the vendor allows; it ends the connection. `size` in bytes."""
-        self.ports.recorder.record(
-            self._client_party,
-            self._party,
-            self.channel,
-            "oversized",
-            connection=self.connection,
-            invalid=f"a message of {size} bytes",
-            meta={"bytes": size},
-        )
-        self.close(1009, "message too large")
-
-    def _record(self, text: str, kind: str, invalid: str | None) -> None:
-        self.ports.recorder.record(
-            self._client_party, self._party, self.channel, kind, text, connection=self.connection, invalid=invalid
-        )
 
     def refuse(self, error: VendorError, event: Wire | None) -> None:
         """Send an error event; `event` is the client's that caused it, if one did."""
@@ -377,10 +292,6 @@ class RealtimeSession:
 
     # -- out
 
-    def new_id(self, prefix: str) -> str:
-        """A new id, such as `item_1f2e3d4c5b6a00007`: 12 digits of the session and a number."""
-        return f"{prefix}_{self._token}{next(self._ids):05d}"
-
     def padding(self, *, observed: bool = True) -> dict[str, str]:
         """The obfuscation of a delta: 11 to 14 characters that mean nothing. `observed`: it was seen on such deltas."""
         wanted = self.knobs["openai.obfuscation"]
@@ -412,39 +323,6 @@ class RealtimeSession:
             self.sent.append(frame.kind)
             self._sink.send(frame)
             self._on_change()
-
-    def record_sent(self, frame: Frame) -> None:
-        """Write a frame down at the moment when it leaves; called by the shell."""
-        if frame.kind == "close":
-            self.record_close(frame.code, frame.reason, self._party)
-            return
-        self.ports.recorder.record(
-            self._party,
-            self._client_party,
-            self.channel,
-            frame.kind,
-            frame.body,
-            connection=self.connection,
-            invalid=frame.invalid,
-        )
-
-    def record_close(self, code: int, reason: str, initiator: str) -> None:
-        """Write down that a party has ended the connection."""
-        other = self._client_party if initiator == self._party else self._party
-        meta = {"code": code, "reason": reason, "initiator": initiator}
-        self.ports.recorder.record(initiator, other, self.channel, "close", connection=self.connection, meta=meta)
-
-    def later(self, seconds: float, callback: Callable[[], None]) -> None:
-        """Do something after a while, unless the connection has ended by then, or is about to."""
-        key = next(self._ids)
-
-        def run() -> None:
-            del self._timers[key]
-            if self.state is not State.CLOSING:
-                callback()
-
-        clock = self.ports.clock
-        self._timers[key] = clock.call_at(clock.now() + seconds, run)
 
     # -- session
 

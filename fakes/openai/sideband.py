@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 from fakes.knobs import Knobs
 from fakes.openai.calls import OVER, Call
+from fakes.openai.connected import State
 from fakes.openai.frames import Frame, Sink
 from fakes.openai.links import Event, Link
-from fakes.openai.session import RealtimeSession, State
+from fakes.openai.session import RealtimeSession
 from fakes.ports import Ports
 
 _FOR_EVERYBODY = frozenset({"session_expired"})

@@ -15,13 +15,13 @@ from typing import Any
 from fakes.audio import PHRASES, UNKNOWN, Listener, Phrase, phrase_for_text, speak
 from fakes.knobs import Knobs
 from fakes.openai.catalogue import Catalogue, Model
+from fakes.openai.connected import State
 from fakes.openai.dialects import defaults
 from fakes.openai.errors import VendorError, from_violation, listed
 from fakes.openai.frames import Sink
 from fakes.openai.items import decode_audio
 from fakes.openai.links import Event, Link
 from fakes.openai.protocol import check
-from fakes.openai.session import State
 from fakes.ports import Ports
 
 RATE = 24_000
