@@ -1,40 +1,28 @@
-"""The loop of the virtual stage, how a world is run on it, and what a world changes around itself."""
+"""The loop of the virtual stage, and how a world is run on it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import random
-import secrets
 import signal
 import socket
-import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import harness.virtual.loop as loop_module
-from harness.profile import Profile, load_profile
-from harness.stage import GatewayNotStartable
 from harness.virtual import (
-    DEFAULT_WALL,
-    BlockingCallError,
     Spinning,
     Stalled,
     VirtualLoop,
     run_virtual,
     spawn,
-    surroundings,
 )
 from harness.virtual.network import PARTY
-from harness.virtual.stage import VirtualStage
 
 # -- time
 
@@ -493,278 +481,3 @@ def test_a_spawned_task_and_what_it_starts_act_as_their_party() -> None:
         return [*seen, PARTY.get()]
 
     assert run_virtual(main) == ["twilio", "gateway", "twilio", "gateway", "harness"]
-
-
-# -- surroundings
-
-
-def test_every_clock_follows_the_world() -> None:
-    async def main(loop: VirtualLoop) -> list[float]:
-        await asyncio.sleep(86_400)
-        return [
-            time.time(),
-            time.time_ns() / 1e9,
-            time.monotonic(),
-            time.monotonic_ns() / 1e9,
-            time.perf_counter(),
-            time.perf_counter_ns() / 1e9,
-            time.mktime(time.localtime()),
-            float(time.gmtime().tm_mday),
-            float(time.gmtime(0).tm_year),
-        ]
-
-    saved = {name: getattr(time, name) for name in ("time", "monotonic", "perf_counter", "sleep", "gmtime")}
-    wall = DEFAULT_WALL + 86_400
-    assert run_virtual(main) == [wall, wall, *[1000 + 86_400] * 4, wall, 21, 1970]
-    assert {name: getattr(time, name) for name in saved} == saved
-
-
-def test_the_wall_clock_begins_where_it_is_told_to() -> None:
-    async def main(loop: VirtualLoop) -> float:
-        await asyncio.sleep(1.5)
-        return time.time()
-
-    assert run_virtual(main, wall=1_000_000_000) == 1_000_000_001.5
-
-
-async def _entropy(loop: VirtualLoop) -> list[Any]:
-    return [
-        str(uuid.uuid4()),
-        secrets.token_hex(16),
-        secrets.randbelow(10**12),
-        random.random(),
-        random.Random().random(),
-        random.SystemRandom().random(),
-        os.urandom(8),
-    ]
-
-
-def test_entropy_follows_from_the_seed() -> None:
-    one, again, other = (run_virtual(_entropy, seed=seed) for seed in (1, 1, 2))
-    assert one == again
-    assert all(a != b for a, b in zip(one, other, strict=True))
-    assert len(set(map(str, one))) == len(one)
-
-
-def test_a_generator_with_a_seed_of_its_own_keeps_it() -> None:
-    async def main(loop: VirtualLoop) -> float:
-        return random.Random(7).random()
-
-    assert run_virtual(main) == random.Random(7).random()
-
-
-def test_entropy_is_real_again_afterwards() -> None:
-    state = random.getstate()
-    run_virtual(_entropy, seed=1)
-    assert random.getstate() == state
-    assert os.urandom(16) != os.urandom(16)
-    first = run_virtual(_entropy, seed=1)
-    assert uuid.uuid4() != uuid.UUID(first[0])
-    assert "_in_this_thread" not in repr([os.urandom, time.time, random.Random.seed, socket.socket.connect])
-
-
-def test_the_environment_is_put_back_also_after_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CALLPROOF_TEST_KEPT", "before")
-    monkeypatch.setenv("CALLPROOF_TEST_LOST", "before")
-    monkeypatch.delenv("CALLPROOF_TEST_NEW", raising=False)
-    before = dict(os.environ)
-
-    async def main(loop: VirtualLoop) -> None:
-        assert os.environ["CALLPROOF_TEST_NEW"] == "given"
-        os.environ["CALLPROOF_TEST_KEPT"] = "changed"
-        os.environ["CALLPROOF_TEST_MORE"] = "added"
-        del os.environ["CALLPROOF_TEST_LOST"]
-        raise LookupError
-
-    with pytest.raises(LookupError):
-        run_virtual(main, environ={"CALLPROOF_TEST_NEW": "given"})
-    assert dict(os.environ) == before
-
-    async def quiet(loop: VirtualLoop) -> None:
-        os.environ["CALLPROOF_TEST_MORE"] = "added"
-
-    run_virtual(quiet)
-    assert dict(os.environ) == before
-
-
-def test_surroundings_that_cannot_be_made_leave_nothing_behind() -> None:
-    loop = VirtualLoop()
-    real = time.time, socket.socket.connect, os.urandom
-    with pytest.raises(TypeError), surroundings(loop, wall=0, seed=0, environ={"A": 5}):  # type: ignore[dict-item]
-        pass
-    loop.close()
-    assert (time.time, socket.socket.connect, os.urandom) == real
-
-
-def test_other_threads_keep_real_time_and_real_entropy() -> None:
-    async def main(loop: VirtualLoop) -> tuple[list[Any], float, float]:
-        seen: list[Any] = []
-
-        def helper() -> None:
-            time.sleep(0.001)
-            seen.extend([time.time(), time.monotonic(), os.urandom(8)])
-
-        thread = threading.Thread(target=helper)
-        thread.start()
-        thread.join()
-        return seen, loop.time(), random.SystemRandom().random()
-
-    began = time.time(), time.monotonic()
-    seen, now, number = run_virtual(main)
-    assert now == 0, "a thread that sleeps does not move the time of the world"
-    assert began[0] <= seen[0] <= time.time()
-    assert began[1] <= seen[1] <= time.monotonic()
-
-    async def alone(loop: VirtualLoop) -> float:
-        return random.SystemRandom().random()
-
-    assert number == run_virtual(alone), "a thread that asks for entropy does not use up that of the world"
-
-
-@pytest.mark.parametrize(
-    "block",
-    [
-        lambda: socket.getaddrinfo("api.openai.com", 443),
-        lambda: socket.gethostbyname("api.openai.com"),
-        lambda: socket.socket().connect(("127.0.0.1", 9)),
-        lambda: socket.socket().connect_ex(("127.0.0.1", 9)),
-        lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"statsd", ("127.0.0.1", 9)),
-    ],
-    ids=["getaddrinfo", "gethostbyname", "connect", "connect_ex", "sendto"],
-)
-def test_no_blocking_call_leaves_a_world(block: Callable[[], Any]) -> None:
-    async def main(loop: VirtualLoop) -> None:
-        block()
-
-    with pytest.raises(BlockingCallError, match="--stage live"):
-        run_virtual(main)
-
-
-# -- gateways on the stage
-
-GATEWAY = """
-import asyncio, logging, os, signal, sys
-
-KEY = os.environ["OPENAI_API_KEY"]
-
-async def serve(reader, writer):
-    writer.close()
-
-async def keep_alive():
-    await asyncio.sleep(3600)
-
-async def main():
-    print("key", KEY, "arguments", sys.argv[1:])
-    print("to standard error", file=sys.stderr)
-    logging.getLogger("gateway").warning("a warning")
-    await asyncio.start_server(serve, "0.0.0.0", int(sys.argv[2]))
-    await asyncio.Event().wait()
-
-async def graceful():
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    server = await asyncio.start_server(serve, "0.0.0.0", int(sys.argv[2]))
-    await stop.wait()
-    print("drained")
-
-async def deaf():
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, print, "never mind")
-    await main()
-
-async def messy():
-    asyncio.create_task(keep_alive(), name="keep-alive")
-    await main()
-
-async def dies():
-    raise LookupError("no such model")
-
-async def lazy():
-    await asyncio.sleep(3600)
-"""
-
-
-@pytest.fixture
-def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Profile]:
-    """A profile whose gateway is a function of a module that is imported afresh."""
-
-    def make(entry: str) -> Profile:
-        (tmp_path / "toy_gateway.py").write_text(GATEWAY)
-        (tmp_path / "profile.toml").write_text(
-            f'[gateway]\nname = "toy"\npython = "toy_gateway:{entry}"\nready = {{ port = true, timeout = 5 }}\n'
-            'stop_timeout = 3\n[settings]\nopenai.api_key = "$OPENAI_API_KEY"\nlisten.port = "--port"\n'
-        )
-        monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.delitem(sys.modules, "toy_gateway", raising=False)
-        return load_profile(tmp_path)
-
-    return make
-
-
-def _run_gateway(profile: Profile) -> tuple[str, list[str], Any, float]:
-    stage = VirtualStage()
-
-    async def world() -> tuple[str, list[str], Any, float]:
-        values = {**await stage.prepare_gateway(), "openai.api_key": "sk-planted"}
-        running = await stage.start_gateway(profile, values)
-        left = running.left()
-        ended = await running.stop()
-        return running.output(), left, ended, stage.loop.time()
-
-    return stage.run(world)
-
-
-def test_a_gateway_reads_its_settings_when_it_is_imported(gateway: Callable[[str], Profile]) -> None:
-    argv, outputs = sys.argv, (sys.stdout, sys.stderr)
-    output, left, ended, _ = _run_gateway(gateway("main"))
-    assert output.splitlines() == [
-        "key sk-planted arguments ['--port', '8080']",
-        "to standard error",
-        "a warning",
-    ]
-    assert left == ["gateway"]
-    assert ended.clean
-    assert sys.argv is argv
-    assert (sys.stdout, sys.stderr) == outputs
-    assert "OPENAI_API_KEY" not in os.environ
-
-
-def test_a_gateway_that_handles_sigterm_gets_it(gateway: Callable[[str], Profile]) -> None:
-    output, _, ended, now = _run_gateway(gateway("graceful"))
-    assert "drained" in output
-    assert ended.clean
-    assert now == 0
-
-
-def test_a_gateway_that_does_not_end_by_sigterm_is_cancelled_and_told_on(gateway: Callable[[str], Profile]) -> None:
-    output, _, ended, now = _run_gateway(gateway("deaf"))
-    assert "never mind" in output
-    assert ended.left == ["its main task did not end within 3 s of SIGTERM"]
-    assert not ended.clean
-    assert now == 3
-
-
-def test_tasks_that_a_gateway_leaves_are_listed_by_name(gateway: Callable[[str], Profile]) -> None:
-    _, left, ended, _ = _run_gateway(gateway("messy"))
-    assert left == ["gateway", "keep-alive"]
-    assert ended.left == ["task keep-alive"]
-
-
-@pytest.mark.parametrize(
-    ("entry", "message"),
-    [
-        ("dies", "died at its start: LookupError: no such model"),
-        ("lazy", "did not listen at port 8080 within 5 s: does its profile map listen.port"),
-        ("missing", "'toy_gateway:missing' cannot be imported: AttributeError"),
-    ],
-)
-def test_a_gateway_that_does_not_come_up(gateway: Callable[[str], Profile], entry: str, message: str) -> None:
-    with pytest.raises(GatewayNotStartable) as caught:
-        _run_gateway(gateway(entry))
-    assert message in str(caught.value)
-
-
-def test_a_gateway_whose_import_fails_is_not_startable(gateway: Callable[[str], Profile], tmp_path: Path) -> None:
-    profile = gateway("main")
-    (tmp_path / "toy_gateway.py").write_text("raise ValueError('wrong configuration')")
-    with pytest.raises(GatewayNotStartable, match="ValueError: wrong configuration"):
-        _run_gateway(profile)

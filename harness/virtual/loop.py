@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import heapq
+import itertools
 import signal
 import socket
 import ssl as ssl_module
@@ -19,7 +21,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context, copy_context
 from typing import Any, NoReturn, TypeVar
 
+from harness.virtual.libraries import Libraries
 from harness.virtual.network import PARTY, Network, VirtualServer
+from harness.virtual.ordering import OrderedFuture, OrderedTask
 from harness.virtual.transport import VirtualTransport, connect_pair, upgrade
 
 T = TypeVar("T")
@@ -99,6 +103,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._tasks_enough = 256
         self._signal_handlers: dict[int, asyncio.Handle] = {}
         self._plain_handlers: dict[int, Any] = {}
+        self.next_ordinal = itertools.count(1).__next__
+        self.libraries = Libraries()
+        # No method: a call with audio makes thousands of futures, and this one has no frame of its own.
+        self.create_future = functools.partial(OrderedFuture, loop=self)  # type: ignore[method-assign]
 
     # -- time and callbacks
 
@@ -162,7 +170,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 handle._run()
 
     def create_task(self, coro: Coroutine[Any, Any, T], **options: Any) -> asyncio.Task[T]:  # type: ignore[override]
-        task = super().create_task(coro, **options)
+        if self._task_factory is None:  # type: ignore[attr-defined]
+            self._check_closed()  # type: ignore[attr-defined]
+            task: asyncio.Task[T] = OrderedTask(coro, loop=self, **options)
+        else:
+            task = super().create_task(coro, **options)
         self._tasks.append(weakref.ref(task))
         if len(self._tasks) > self._tasks_enough:
             self._tasks = [known for known in self._tasks if (task_ := known()) is not None and not task_.done()]
@@ -253,6 +265,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> tuple[VirtualTransport, asyncio.BaseProtocol]:
         """Connect to a server of this world. `ssl` is taken as said: no bytes are encrypted, the wish is recorded."""
         party = PARTY.get()
+        self.libraries.look()
         if sock is not None:
             if host is not None or port is not None:
                 raise ValueError("host/port and sock can not be specified at the same time")
@@ -293,6 +306,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         **ignored: Any,
     ) -> VirtualServer:
         """Listen on an address of the party that runs this task."""
+        self.libraries.look()
         if sock is not None:
             host, port = sock.getsockname()[:2]
             sock.close()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from harness.virtual.network import PARTY
+
+WARMING_UP = "import"
+"""The party that imports a program for the first time in a process; what it prints is dropped, it will do so again."""
 
 _kept: list[io.StringIO] = []
 
@@ -26,8 +29,11 @@ class PartyStream(io.TextIOBase):
         self.through: Any = getattr(sys, name)
 
     def write(self, text: str) -> int:
-        if _kept and PARTY.get() == "gateway":
+        party = PARTY.get() if _kept else ""
+        if party == "gateway":
             return _kept[-1].write(text)
+        if party == WARMING_UP:
+            return len(text)
         return int(self.through.write(text))
 
     def flush(self) -> None:
@@ -73,3 +79,19 @@ def captured_output() -> Iterator[io.StringIO]:
         _kept.pop()
         sys.stdout, sys.stderr, sys.argv, root.handlers[:], level = saved
         root.setLevel(level)
+
+
+@contextmanager
+def lent_loggers() -> Iterator[None]:
+    """Put the handlers of all named loggers back after the block: a program that is imported anew adds its own anew."""
+    known = logging.root.manager.loggerDict
+    before = {name: (logger.handlers[:], logger.level, logger.propagate) for name, logger in _loggers(known)}
+    try:
+        yield
+    finally:
+        for name, logger in _loggers(known):
+            logger.handlers[:], logger.level, logger.propagate = before.get(name, ([], logging.NOTSET, True))
+
+
+def _loggers(known: Mapping[str, Any]) -> list[tuple[str, logging.Logger]]:
+    return [(name, logger) for name, logger in known.items() if isinstance(logger, logging.Logger)]

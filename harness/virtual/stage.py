@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-import inspect
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from aiohttp import web
 
-from harness.profile import Profile
+from harness.profile import Launch, Profile
 from harness.stage import PUBLIC_HOST, VENDOR_SETTING, Ended, GatewayNotStartable, RunningGateway, Vendor
 from harness.virtual import tls
 from harness.virtual.loop import VirtualLoop
 from harness.virtual.network import PARTY, Network
+from harness.virtual.ordering import OrderedTask
 from harness.virtual.output import captured_output
+from harness.virtual.program import Program
 from harness.virtual.running import DEFAULT_WALL, run_virtual, spawn
 from harness.virtual.transport import VirtualTransport
 
@@ -26,9 +30,13 @@ T = TypeVar("T")
 
 GATEWAY_PORT = 8080
 
+PROXY = re.compile(r"(https?|wss?|all|no)_proxy", re.IGNORECASE)
+"""Environment variables that would lead a program past this world's names. A profile may set its own."""
+
 
 class VirtualStage:
-    """One world in virtual time. `report` hears of names and addresses that nobody serves."""
+    """One world in virtual time. `report` hears of names and addresses that nobody serves. `port`: where the gateway
+    listens, if it cannot be told."""
 
     name = "virtual"
 
@@ -39,14 +47,17 @@ class VirtualStage:
         wall: float = DEFAULT_WALL,
         report: Callable[[str, str, str], None] | None = None,
         latency: float = 0.0005,
+        port: int | None = None,
     ) -> None:
         self.network = Network(report)
+        self.port = port or GATEWAY_PORT
         self.seed = seed
         self.wall = wall
         self.latency = latency
         self.loop: VirtualLoop
         self._runners: list[web.AppRunner] = []
         self._gateway_tasks: list[asyncio.Task[Any]] = []
+        self._borrowed = ExitStack()
 
     def run(self, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         async def inside(loop: VirtualLoop) -> T:
@@ -54,11 +65,11 @@ class VirtualStage:
             loop.set_task_factory(self._make_task)
             return await main()
 
-        with captured_output() as self._output:
+        with captured_output() as self._output, self._borrowed:
             return run_virtual(inside, network=self.network, wall=self.wall, seed=self.seed, environ=_environment())
 
     def _make_task(self, loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
-        task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, **kwargs)
+        task: asyncio.Task[Any] = OrderedTask(coro, loop=loop, **kwargs)
         context = kwargs.get("context")
         party = context.get(PARTY) if context is not None else PARTY.get()
         if party == "gateway":
@@ -88,12 +99,16 @@ class VirtualStage:
     def routes(self) -> Mapping[str, str]:
         return {}
 
+    def looked_up(self) -> frozenset[str] | None:
+        return self.network.looked_up_by("gateway")
+
     async def prepare_gateway(self) -> Mapping[str, str]:
         self.network.add_host("gateway", ["gateway.test"])
-        self.network.add_front(PUBLIC_HOST, "gateway", GATEWAY_PORT)
+        self.network.add_front(PUBLIC_HOST, "gateway", self.port)
         return {
             "listen.host": "0.0.0.0",
-            "listen.port": str(GATEWAY_PORT),
+            "listen.port": str(self.port),
+            "listen.second_port": str(self.port + 1),
             "public_url": f"https://{PUBLIC_HOST}",
             "public_host": PUBLIC_HOST,
         }
@@ -104,16 +119,31 @@ class VirtualStage:
                 f"the profile of {profile.name} has no `python` entry point, so it cannot run on the virtual stage: "
                 f"use --stage live"
             )
-        launch = profile.launch(values)
+        if profile.commands:
+            raise GatewayNotStartable(
+                f"the profile of {profile.name} has commands ({', '.join(profile.commands)}), which take processes of "
+                f"their own, so it cannot run on the virtual stage: use --stage live"
+            )
+        home = None
+        if profile.needs_home:
+            home = Path(self._borrowed.enter_context(TemporaryDirectory(prefix="callproof-home-")))
+        launch = profile.launch(values, home)
+        launch.write_files()
         # Before the import: programs like to read their configuration at the top of a module.
-        for name in [name for name in os.environ if VENDOR_SETTING.match(name)]:
+        for name in [name for name in os.environ if VENDOR_SETTING.match(name) or PROXY.fullmatch(name)]:
             del os.environ[name]
         os.environ.update(launch.environment)
         sys.argv = [profile.gateway.python, *launch.arguments]
-        entry = _entry_point(profile.gateway.python)
-        gateway = VirtualGateway(self, profile, spawn(self.loop, "gateway", entry(), "gateway"))
+        program = Program(profile.gateway.python, profile.folder, reimport=profile.gateway.reimport)
+        self._borrowed.enter_context(program.modules())
+        run = program.main(values["listen.host"], int(values["listen.port"]))
+        self.loop.libraries.look()
+        gateway = VirtualGateway(self, profile, launch, spawn(self.loop, "gateway", run(), "gateway"))
         await gateway.ready(profile.gateway.ready.timeout)
         return gateway
+
+    async def part(self, gateway: RunningGateway) -> Ended:
+        return await gateway.stop()
 
     async def close(self) -> None:
         for runner in self._runners:
@@ -123,24 +153,29 @@ class VirtualStage:
 class VirtualGateway:
     """A gateway that runs as tasks of this process."""
 
-    def __init__(self, stage: VirtualStage, profile: Profile, task: asyncio.Task[Any]) -> None:
-        self.url = f"http://gateway.test:{GATEWAY_PORT}"
+    def __init__(self, stage: VirtualStage, profile: Profile, launch: Launch, task: asyncio.Task[Any]) -> None:
+        self.url = f"http://gateway.test:{stage.port}"
+        self.home = launch.home
+        self.environment: Mapping[str, str] = launch.environment
+        self.state: dict[str, Any] = {}
         self._stage = stage
         self._profile = profile
         self._task = task
 
     async def ready(self, timeout: float) -> None:
         """Wait until it listens. Raises `GatewayNotStartable` when it ends or never does."""
-        listening = asyncio.ensure_future(self._stage.network.listening("gateway", GATEWAY_PORT))
+        listening = asyncio.ensure_future(self._stage.network.listening("gateway", self._stage.port))
         done, _ = await asyncio.wait({listening, self._task}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if listening in done:
             return
         listening.cancel()
         if self._task in done:
+            if not self._task.cancelled() and isinstance(self._task.exception(), GatewayNotStartable):
+                await self._task
             raise GatewayNotStartable(f"gateway {self._profile.name} died at its start: {self.died()}{self._tail()}")
         self._task.cancel()
         raise GatewayNotStartable(
-            f"gateway {self._profile.name} did not listen at port {GATEWAY_PORT} within {timeout:g} s: does its "
+            f"gateway {self._profile.name} did not listen at port {self._stage.port} within {timeout:g} s: does its "
             f"profile map listen.port?{self._tail()}"
         )
 
@@ -188,21 +223,6 @@ class VirtualGateway:
         elif not self._task.cancelled() and (error := self._task.exception()) is not None:
             left.insert(0, f"it ended with {type(error).__name__}: {error}")
         return Ended(clean=not left, left=left)
-
-
-def _entry_point(path: str) -> Callable[[], Coroutine[Any, Any, Any]]:
-    module, _, name = path.partition(":")
-    try:
-        entry = getattr(importlib.import_module(module), name)
-    except Exception as error:
-        raise GatewayNotStartable(
-            f"gateway.python = {path!r} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
-    if not inspect.iscoroutinefunction(entry):
-        raise GatewayNotStartable(
-            f"gateway.python = {path!r} is no async function: write one without arguments that serves until cancelled"
-        )
-    return entry  # type: ignore[no-any-return]
 
 
 def _environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a world changes around the code that runs in it: the clocks, the entropy, blocking sockets, the environment.
+"""What a world changes around the code that runs in it: clocks, entropy, blocking sockets, the environment, libraries.
 
 All of it is put back when the world ends. Only code that runs in the world's thread is affected: a helper thread of
 the test runner that sleeps neither moves the time of a world nor uses up its entropy.
@@ -105,7 +105,8 @@ def surroundings(
             setattr(owner, name, _in_this_thread(inside, getattr(owner, name)))
         random.seed(seed)
         os.environ.update(environ or {})
-        yield
+        with loop.libraries.changed():
+            yield
     finally:
         for owner, name, original in saved:
             if original is None:
