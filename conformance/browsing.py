@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import aiohttp
 
+from conformance.relay_pipe import DriverEnd, Pipe, RelayEnd, SocketEnd
 from fakes.people.browser import Browser
 from fakes.people.peers import PeerConnection, PeerEvents
-from fakes.sockets import reset
-from harness.profile import render, render_all
-from harness.talk import BadFrame, ExplainTable, MintTable, RelayCodec, RelayTable, ToolTable, find
+from harness.driver import Answer as Operated
+from harness.driver import load_driver
+from harness.operations import Operator, drive
+from harness.profile import Way, render, render_all
+from harness.talk import ExplainTable, MintTable, RelayCodec, RelayTable, ToolTable, find
 from harness.talk import fill as put
 from harness.virtual.network import PARTY
+from harness.virtual.stage import VirtualStage
 
 if TYPE_CHECKING:
     from conformance.assembly import PhoneWorld
 
 Transport = Literal["webrtc", "relay"]
 SDP = "application/sdp"
+CHANNEL = "talk.relay"
 OPEN_SECONDS = 10.0
 """How long a page waits for its data channel or its WebSocket."""
 
@@ -71,9 +77,14 @@ class Web:
         self._world = world
         self._talk = world.profile.talk
         self._peer = peer
-        self._http = aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
+        virtual = isinstance(world.stage, VirtualStage)
+        # aiohttp has read whom to trust when it was imported; the authority of an enclosure is younger than that.
+        connector = None if virtual else aiohttp.TCPConnector(ssl=ssl.create_default_context())
+        self._http = aiohttp.ClientSession(connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
         self._requests = 0
         self._readers: set[asyncio.Task[None]] = set()
+        self._driven_pipes: list[Pipe] = []
+        self._operator = Operator(self._http, world.wire.record, party="browser", commands=not virtual)
         self.browsers: list[Browser] = []
         self.origin = world.values()["public_url"]
 
@@ -81,6 +92,8 @@ class Web:
         """Everybody closes their browser."""
         for browser in self.browsers:
             await browser.leave()
+        for pipe in self._driven_pipes:
+            await pipe.finish()
         for reader in self._readers:
             reader.cancel()
         await self._http.close()
@@ -96,6 +109,17 @@ class Web:
         if self._talk.page is None:
             raise AssertionError(f"the profile of {self._world.profile.name} has no talk.page")
         return self._fill(self._talk.page, "talk.page")
+
+    async def prepares(self, page: Any) -> None:
+        """Get the page in a browser ready to be used, where the profile has a driver for that."""
+        table = self._talk.browser
+        if table is None or table.start is None:
+            return
+        gateway = self._world.handle()
+        try:
+            await drive(gateway, table.start, load_driver(gateway.folder, table.start)(gateway, page=page))
+        except (OSError, TimeoutError, aiohttp.ClientError) as error:
+            raise AssertionError(f"the page could not be made ready: {type(error).__name__}: {error}") from None
 
     def page_path(self) -> str:
         """The path of the page, without its fragment, which a browser keeps to itself."""
@@ -165,7 +189,8 @@ class Web:
     ) -> Answer:
         """Make a request of the profile. `token` goes in the place of the talk token (an empty one: headers that would
         carry it are left out); `body` fills placeholders of the JSON that are nothing but one."""
-        assert table.request is not None
+        if table.request is None:
+            return await self._operates(table, key, fill=fill or {}, token=token, typed=body or {})
         method, _, path = table.request.partition(" ")
         more = {**(fill or {}), **{name: f"{{{name}}}" for name in body or {}}}
         templates = table.headers
@@ -179,9 +204,28 @@ class Web:
             rendered = render_all(table.json, lambda text: self._fill(text, f"{key}.json", **more))
             text = json.dumps(put(rendered, body or {}))
         sent.update(headers or {})
+        if table.form is not None:
+            sent["Content-Type"] = "application/x-www-form-urlencoded"
+            text = urlencode({name: self._fill(value, f"{key}.form", **more) for name, value in table.form.items()})
         sent = {name: value for name, value in sent.items() if value}
-        url = self.origin + self._fill(path, f"{key}.request", **more)
+        url = self._fill(path, f"{key}.request", **more)
+        url = self.origin + url if url.startswith("/") else url
         return await self.request(method, url, headers=sent, body=text, origin=origin)
+
+    async def _operates(
+        self, table: Way, key: str, *, fill: Mapping[str, str], token: str | None, typed: Mapping[str, Any]
+    ) -> Answer:
+        """Ask in another way than by a request of a browser's: there is neither an Origin nor are there headers."""
+        self._requests += 1
+        told = await self._operator.perform(
+            table,
+            self._world.handle(**({} if token is None else {"talk.token": token})),
+            fill,
+            key=key,
+            connection=f"browser/operation#{self._requests}",
+            typed=typed,
+        )
+        return _answer(told)
 
     # -- getting a session
 
@@ -207,7 +251,9 @@ class Web:
     async def granted(self, transport: Transport) -> Grant:
         """Make the session call, and read its answer. Raises `Refused`; AssertionError for one that lacks something."""
         table = self._table(transport)
-        if isinstance(table, RelayTable) and table.request is None:
+        if isinstance(table, RelayTable) and table.driver is not None:
+            return Grant("relay", Answer(200, {}, ""))  # the driver does all of it when the relay is opened
+        if isinstance(table, RelayTable) and table.kind is None:
             url = self._fill(table.url, "talk.relay.url")
             return Grant("relay", Answer(200, {}, ""), url=self._socket_url(url))
         answer = await self._asks(table, f"talk.{transport}")
@@ -338,7 +384,7 @@ class Web:
         sent.update(headers or {})
         record = self._world.wire.record
         meta: dict[str, Any] = {"url": url, "headers": list(sent.items())}
-        record("browser", "gateway", "talk.relay", "upgrade", connection=connection, meta=meta)
+        record("browser", "gateway", CHANNEL, "upgrade", connection=connection, meta=meta)
         with as_browser():
             try:
                 socket = await self._http.ws_connect(
@@ -346,23 +392,48 @@ class Web:
                 )
             except aiohttp.WSServerHandshakeError as error:
                 refused: dict[str, Any] = {"status": error.status}
-                record("gateway", "browser", "talk.relay", "upgrade.refused", connection=connection, meta=refused)
+                record("gateway", "browser", CHANNEL, "upgrade.refused", connection=connection, meta=refused)
                 return error.status
             except (aiohttp.ClientError, OSError) as error:
                 raise AssertionError(f"the browser could not open {url}: {type(error).__name__}: {error}") from None
-        record("gateway", "browser", "talk.relay", "upgrade.accepted", connection=connection)
+        record("gateway", "browser", CHANNEL, "upgrade.accepted", connection=connection)
         return socket
+
+    async def _driven(self, driver: str, seconds: float, connection: str) -> DriverEnd:
+        """Let a driver open the relay. Raises `Refused`; AssertionError when it cannot reach the gateway."""
+        record = self._world.wire.record
+        gateway = self._world.handle()
+        record("browser", "gateway", CHANNEL, "upgrade", connection=connection, meta={"url": driver})
+        with as_browser():
+            try:
+                async with asyncio.timeout(seconds):
+                    opened = await drive(gateway, driver, load_driver(gateway.folder, driver)(gateway))
+            except (OSError, TimeoutError, aiohttp.ClientError) as error:
+                raise AssertionError(f"the relay could not be opened: {type(error).__name__}: {error}") from None
+        if isinstance(opened, Operated):
+            meta = {"status": opened.status, "body": opened.body}
+            record("gateway", "browser", CHANNEL, "upgrade.refused", connection=connection, meta=meta)
+            raise Refused("the gateway refused the relay", _answer(opened))
+        record("gateway", "browser", CHANNEL, "upgrade.accepted", connection=connection)
+        return DriverEnd(opened, gateway.folder / driver.rpartition(":")[0])
 
     async def _joins_relay(self, grant: Grant, within: float | None) -> Browser:
         table = self._table("relay")
         assert isinstance(table, RelayTable)
         codec = RelayCodec(table)
         connection = self._relay_name()
-        socket = await self._open(grant.url, connection)
-        if isinstance(socket, int):
-            raise Refused("the gateway refused the relay", Answer(socket, {}, ""))
+        end: RelayEnd
+        if table.driver is not None:
+            end = await self._driven(table.driver, table.timeout or OPEN_SECONDS, connection)
+        else:
+            socket = await self._open(grant.url, connection)
+            if isinstance(socket, int):
+                raise Refused("the gateway refused the relay", Answer(socket, {}, ""))
+            end = SocketEnd(socket)
         browser = self._browser(codec.rate)
-        pipe = _Pipe(self._world, socket, codec, connection)
+        pipe = Pipe(self._world, end, codec, connection)
+        if table.driver is not None:
+            self._driven_pipes.append(pipe)
         with as_browser():
             browser.join_relay(pipe, codec)
             reader = asyncio.get_running_loop().create_task(pipe.read(browser))
@@ -414,102 +485,6 @@ class _Events:
         self._browser.over(reason)
 
 
-class _Pipe:
-    """The WebSocket of one relay: sends in order, and hands to the browser what comes."""
-
-    def __init__(
-        self, world: PhoneWorld, socket: aiohttp.ClientWebSocketResponse, codec: RelayCodec, connection: str
-    ) -> None:
-        self._record = world.wire.record
-        self._codec = codec
-        self._socket = socket
-        self._reading = asyncio.Event()
-        self._reading.set()
-        self.connection = connection
-        self._queue: asyncio.Queue[tuple[str | bytes, str] | None] = asyncio.Queue()
-        self._writer = asyncio.get_running_loop().create_task(self._write())
-
-    def send(self, frame: str | bytes, kind: str) -> None:
-        """See `RelaySocket.send`."""
-        self._queue.put_nowait((frame, kind))
-
-    def close(self) -> None:
-        """See `RelaySocket.close`."""
-        self._queue.put_nowait(None)
-
-    def stall(self) -> None:
-        """See `RelaySocket.stall`."""
-        self._reading.clear()
-        if isinstance(transport := self._transport(), asyncio.Transport):
-            transport.pause_reading()
-
-    def lose(self) -> None:
-        """See `RelaySocket.lose`."""
-        reset(self._transport())
-        self._writer.cancel()
-
-    def _transport(self) -> asyncio.BaseTransport | None:
-        connection = self._socket._conn  # aiohttp has no other way to what is below
-        return connection.transport if connection is not None else None
-
-    async def _write(self) -> None:
-        while (waiting := await self._queue.get()) is not None:
-            frame, kind = waiting
-            self._record("browser", "gateway", "talk.relay", kind, frame, connection=self.connection)
-            try:
-                if isinstance(frame, str):
-                    await self._socket.send_str(frame)
-                else:
-                    await self._socket.send_bytes(frame)
-            except (ConnectionError, aiohttp.ClientError):
-                return  # the reader finds out, and tells
-        meta = {"code": 1001, "reason": "", "initiator": "browser"}
-        self._record("browser", "gateway", "talk.relay", "close", connection=self.connection, meta=meta)
-        if not self._reading.is_set() and isinstance(transport := self._transport(), asyncio.Transport):
-            transport.resume_reading()
-        await self._socket.close(code=1001)
-
-    async def read(self, browser: Browser) -> None:
-        """Hand to the browser what comes, until nothing does."""
-        told = reason = ""
-        while await self._reading.wait():
-            message = await self._socket.receive()
-            if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-                # Pings are answered below: what is left is the end.
-                reason = message.extra or "" if message.type is aiohttp.WSMsgType.CLOSE else ""
-                break
-            kind, invalid, read = "frame", None, None
-            try:
-                read = self._codec.read(message.data)
-            except BadFrame as error:
-                invalid = str(error)
-            if read is not None:
-                kind = _KINDS.get(read.kind) or str(read.values.get("type") or "frame")
-                if read.kind == "ended":
-                    told = str(read.values.get("reason") or "")
-            self._record(
-                "gateway", "browser", "talk.relay", kind, message.data, connection=self.connection, invalid=invalid
-            )
-            if read is not None:
-                browser.frame(read)
-        code = self._socket.close_code
-        if browser.is_connected:
-            meta = {"code": code, "reason": told or reason, "initiator": "gateway"}
-            self._record("gateway", "browser", "talk.relay", "close", connection=self.connection, meta=meta)
-        browser.over(told or f"the gateway closed the relay with code {code}")
-        self._queue.put_nowait(None)
-
-
-_KINDS = {
-    "heard": "audio",
-    "ready": "ready",
-    "cleared": "clear",
-    "transcript": "transcript",
-    "error": "error",
-    "ended": "ended",
-}
-
-
 @contextmanager
 def as_browser() -> Iterator[None]:
     """What is connected inside belongs to the browser."""
@@ -518,6 +493,11 @@ def as_browser() -> Iterator[None]:
         yield
     finally:
         PARTY.reset(token)
+
+
+def _answer(told: Operated) -> Answer:
+    text = told.body if isinstance(told.body, str) else json.dumps(told.body)
+    return Answer(told.status, {}, text, told.body)
 
 
 def _parsed(text: str) -> Any:

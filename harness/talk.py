@@ -27,89 +27,91 @@ import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
+
+from harness.profiles.ways import Way
 
 Binary = Literal["binary"]
 RATES = (8000, 16000, 24000, 48000)
 
 
-class MintTable(msgspec.Struct, forbid_unknown_fields=True):
-    """`[talk.webrtc]`: the request that gives a browser its client secret, and where in the answer things are."""
+class MintTable(Way, forbid_unknown_fields=True, kw_only=True):
+    """`[talk.webrtc]`: how a browser gets its client secret, and where in the answer things are."""
 
-    request: str
-    secret: str
-    headers: dict[str, str] = {}
-    json: dict[str, Any] | None = None
-    offer_url: str | None = None
-    model: str | None = None
-    expires_at: str | None = None
+    secret: Annotated[str, Meta(description="Where in the answer the client secret is: keys with dots between them.")]
+    offer_url: Annotated[
+        str | None, Meta(description="Where in the answer the address for the SDP offer is; else OpenAI's own.")
+    ] = None
+    model: Annotated[str | None, Meta(description="Where in the answer the model is.")] = None
+    expires_at: Annotated[str | None, Meta(description="Where in the answer the time is at which it expires.")] = None
 
 
-class ToolTable(msgspec.Struct, forbid_unknown_fields=True):
+class ToolTable(Way, forbid_unknown_fields=True, kw_only=True):
     """`[talk.tool]`: how the page has a function tool run, and where in the answer its output is.
 
     `{name}` and `{arguments}` (JSON text) are filled in.
     """
 
-    request: str
-    output: str
-    headers: dict[str, str] = {}
-    json: dict[str, Any] | None = None
+    output: Annotated[str, Meta(description="Where in the answer the output is: keys with dots between them.")]
 
 
-class ExplainTable(msgspec.Struct, forbid_unknown_fields=True):
+class ExplainTable(Way, forbid_unknown_fields=True, kw_only=True):
     """`[talk.explain]`: how the page asks what a refusal of OpenAI's means; the answer is as `[talk.errors]` says.
 
     `{status}` (a number) and `{body}` (the text of OpenAI's answer) are filled in.
     """
 
-    request: str
-    headers: dict[str, str] = {}
-    json: dict[str, Any] | None = None
-
 
 class Meaning(msgspec.Struct, forbid_unknown_fields=True):
     """Frames of one meaning: those in which every path of `where` has that value; the others say where a value is."""
 
-    where: dict[str, Any]
-    audio: str | None = None
-    item: str | None = None
-    text: str | None = None
-    role: str | None = None
-    code: str | None = None
-    message: str | None = None
-    hint: str | None = None
-    reason: str | None = None
+    where: Annotated[dict[str, Any], Meta(description="Paths in a frame, and the value that stands there.")]
+    audio: Annotated[str | None, Meta(description="Where the audio is (base64).")] = None
+    item: Annotated[str | None, Meta(description="Where the id of the item is that is being spoken.")] = None
+    text: Annotated[str | None, Meta(description="Where the text is.")] = None
+    role: Annotated[str | None, Meta(description="Where it says who spoke: user or assistant.")] = None
+    code: Annotated[str | None, Meta(description="Where the vendor's error code is.")] = None
+    message: Annotated[str | None, Meta(description="Where the words for the person are.")] = None
+    hint: Annotated[str | None, Meta(description="Where it says what to do.")] = None
+    reason: Annotated[str | None, Meta(description="Where it says why it is over.")] = None
 
 
-class RelayTable(msgspec.Struct, forbid_unknown_fields=True):
-    """`[talk.relay]`: the WebSocket between browser and gateway. Audio is 16-bit PCM, mono, at `rate`."""
+class RelayTable(Way, forbid_unknown_fields=True, kw_only=True):
+    """`[talk.relay]`: what browser and gateway send each other. Audio is 16-bit PCM, mono, at `rate`.
 
-    url: str
-    audio: dict[str, Any] | Binary
-    heard: Meaning | Binary
-    request: str | None = None
-    headers: dict[str, str] = {}
-    json: dict[str, Any] | None = None
-    rate: int = 24000
-    text: dict[str, Any] | None = None
-    interrupted: dict[str, Any] | None = None
-    end: dict[str, Any] | None = None
-    ready: Meaning | None = None
-    cleared: Meaning | None = None
-    transcript: Meaning | None = None
-    error: Meaning | None = None
-    ended: Meaning | None = None
+    With a `driver` that opens the relay, `url` is not needed.
+    """
+
+    url: Annotated[
+        str, Meta(description="Where in the answer the WebSocket's address is; without a request its path itself.")
+    ] = ""
+    audio: Annotated[
+        dict[str, Any] | Binary, Meta(description='A frame with audio of the microphone: a template, or "binary".')
+    ]
+    heard: Annotated[Meaning | Binary, Meta(description='Frames with audio to play; or "binary".')]
+    rate: Annotated[int, Meta(description="Samples per second, both ways: 8000, 16000, 24000 or 48000.")] = 24000
+    text: Annotated[dict[str, Any] | None, Meta(description="A frame with a typed message, {text}.")] = None
+    interrupted: Annotated[
+        dict[str, Any] | None,
+        Meta(description="A frame that tells how much of {item} was played, {played_ms}, before it was cut off."),
+    ] = None
+    end: Annotated[dict[str, Any] | None, Meta(description="A frame that says that the person has had enough.")] = None
+    ready: Annotated[Meaning | None, Meta(description="Frames that say: go ahead.")] = None
+    cleared: Annotated[Meaning | None, Meta(description="Frames that say: stop playing.")] = None
+    transcript: Annotated[Meaning | None, Meta(description="Frames with what was said, in words.")] = None
+    error: Annotated[Meaning | None, Meta(description="Frames that say that something went wrong.")] = None
+    ended: Annotated[Meaning | None, Meta(description="Frames that say that it is over.")] = None
 
 
 class TalkErrors(msgspec.Struct, forbid_unknown_fields=True):
     """`[talk.errors]`: where in the answer to a refused session call the vendor's words are."""
 
-    code: str | None = None
-    message: str | None = None
-    hint: str | None = None
+    code: Annotated[str | None, Meta(description="Where the error code is.")] = None
+    message: Annotated[str | None, Meta(description="Where the message is.")] = None
+    hint: Annotated[str | None, Meta(description="Where it says what to do.")] = None
 
 
 class BrowserTable(msgspec.Struct, forbid_unknown_fields=True):
@@ -119,23 +121,29 @@ class BrowserTable(msgspec.Struct, forbid_unknown_fields=True):
     the conversation is on; `problem`: what can be seen when something went wrong; `transcript`: what was said.
     """
 
-    live: str
-    webrtc: list[str] = []
-    relay: list[str] = []
-    problem: str | None = None
-    transcript: str | None = None
+    live: Annotated[str, Meta(description="What can be seen while the conversation is on.")]
+    webrtc: Annotated[list[str], Meta(description="What to press to talk over WebRTC.")] = []
+    relay: Annotated[list[str], Meta(description="What to press to talk over the relay.")] = []
+    problem: Annotated[str | None, Meta(description="What can be seen when something went wrong.")] = None
+    transcript: Annotated[str | None, Meta(description="Where what was said can be read.")] = None
+    start: Annotated[
+        str | None,
+        Meta(description='An async function that gets the page ready before anything is pressed: "driver.py:start".'),
+    ] = None
 
 
 class TalkTable(msgspec.Struct, forbid_unknown_fields=True):
-    """`[talk]`."""
+    """`[talk]`: how browsers talk."""
 
-    page: str | None = None
-    webrtc: MintTable | None = None
-    relay: RelayTable | None = None
-    tool: ToolTable | None = None
-    explain: ExplainTable | None = None
-    browser: BrowserTable | None = None
-    errors: TalkErrors = msgspec.field(default_factory=TalkErrors)
+    page: Annotated[str | None, Meta(description="The path of the page that a person opens.")] = None
+    webrtc: Annotated[MintTable | None, Meta(description="The browser talks to OpenAI, with a client secret.")] = None
+    relay: Annotated[RelayTable | None, Meta(description="The browser talks to the gateway, over a WebSocket.")] = None
+    tool: Annotated[ToolTable | None, Meta(description="How the page has a function tool run.")] = None
+    explain: Annotated[ExplainTable | None, Meta(description="How the page asks what a refusal means.")] = None
+    browser: Annotated[BrowserTable | None, Meta(description="How a person uses the page.")] = None
+    errors: Annotated[TalkErrors, Meta(description="Where in a refusal the vendor's words are.")] = msgspec.field(
+        default_factory=TalkErrors
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from harness.profile import (
     find_profile,
     flatten,
     load_profile,
+    load_versions,
     render,
 )
 
@@ -125,20 +126,26 @@ def test_overrides_win_over_what_the_world_says(mine: Profile) -> None:
 
 def test_launch_names_an_unknown_placeholder_and_the_nearest(tmp_path: Path) -> None:
     text = GOOD.replace("{openai.model}", "{openai.modell}")
-    with pytest.raises(ProfileError, match=r"\.toml: settings\.openai\.base_url: .*did you mean {openai\.model}"):
+    with pytest.raises(ProfileError, match=r"\.toml:13: settings\.openai\.base_url: .*did you mean {openai\.model}"):
         load_profile(write(tmp_path, text)).launch(VALUES)
     text = GOOD.replace("{public_url}", "{qqq}")
-    with pytest.raises(ProfileError, match=r"environment\.CALLBACK: nothing is called {qqq}; there are: cache, listen"):
+    with pytest.raises(
+        ProfileError, match=r"\.toml:19: environment\.CALLBACK: nothing is called {qqq}; there are: azure"
+    ):
         load_profile(write(tmp_path, text)).launch(VALUES)
     text = GOOD.replace("{profile}/server", "{profil}/server")
-    with pytest.raises(ProfileError, match=r"gateway\.command: nothing is called {profil}; did you mean {profile}"):
+    with pytest.raises(
+        ProfileError, match=r"\.toml:5: gateway\.command: nothing is called {profil}; did you mean {profile}"
+    ):
         load_profile(write(tmp_path, text)).launch(VALUES)
 
 
 def test_the_setup_commands_know_places_but_no_settings(mine: Profile, tmp_path: Path) -> None:
     assert mine.setup_commands() == [[sys.executable, "-m", "venv", f"{mine.cache}/venv"]]
     text = GOOD.replace('"{cache}/venv"', '"{listen.port}"')
-    with pytest.raises(ProfileError, match=r"gateway\.setup: nothing is called {listen\.port}; there are: cache, "):
+    with pytest.raises(
+        ProfileError, match=r"gateway\.setup\[0\]: nothing is called {listen\.port}; there are: cache, "
+    ):
         load_profile(write(tmp_path, text)).setup_commands()
 
 
@@ -201,8 +208,8 @@ MISTAKES = [
     ("unknown claims key", "tool =", "toool =", r"claims\.toool: no such key; did you mean 'tool'\?"),
     ("unknown operation key", "json =", "jsn =", r"\.jsn: no such key; did you mean 'json'\?"),
     ("far from every key", "version =", "zzz =", r"gateway\.zzz: no such key; there are: command, "),
-    ("wrong type", 'version = "1.2"', "version = 1.2", r"Expected `str`.*\$\.gateway\.version"),
-    ("no name", 'name = "mine"\n', "", r"missing required field `name`"),
+    ("wrong type", 'version = "1.2"', "version = 1.2", r":4: gateway\.version: expected a text, got a number"),
+    ("no name", 'name = "mine"\n', "", r":2: gateway: the key 'name' is missing"),
     ("unknown setting", "openai.api_key", "openai.apikey", r"settings\.openai\.apikey: .*mean 'openai\.api_key'\?"),
     ("far setting", "twilio.number", "zzz", r"settings\.zzz: no setting is called that; there are: azure\.api_key"),
     ("no dollar", '"$OPENAI_API_KEY"', '"OPENAI_API_KEY"', r'settings\.openai\.api_key: write "\$NAME"'),
@@ -240,7 +247,7 @@ MISTAKES = [
         "log is no pattern",
         'http = "/healthz"',
         'log = "(up"',
-        r"ready\.log is not a regular expression: missing \)",
+        r"ready\.log: this is not a regular expression: missing \)",
     ),
     ("no TOML", "[gateway]", "[gateway", r"is not valid TOML"),
 ]
@@ -260,7 +267,7 @@ def test_a_profile_that_cannot_be_started(tmp_path: Path) -> None:
 
 def test_outbound_calls_need_an_operation(tmp_path: Path) -> None:
     text = '[gateway]\nname = "m"\ncommand = ["x"]\n[claims]\nfeatures = ["phone.outbound"]\n'
-    with pytest.raises(ProfileError, match=r"has phone\.outbound, so \[operations\.call\] has to say how"):
+    with pytest.raises(ProfileError, match=r":5: .*phone\.outbound is claimed, so \[operations\.call\] has to say"):
         load_profile(write(tmp_path, text))
 
 
@@ -309,13 +316,14 @@ def test_an_unknown_gateway_names_the_nearest(roots: list[Path]) -> None:
         find_profile("zzz", [])
 
 
-def test_the_profiles_of_the_suite_are_in_order() -> None:
+def test_the_profiles_of_the_suite_are_in_order(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent / "conformance" / "gateways"
     values = dict.fromkeys(VOCABULARY, "value")
-    profiles = [load_profile(path.parent) for path in sorted(root.glob("*/profile.toml"))]
+    profiles = [each for path in sorted(root.glob("*/profile.toml")) for each in load_versions(path.parent)]
     assert "reference" in [profile.name for profile in profiles]
     for profile in profiles:
-        launch = profile.launch(values)
-        assert "value" in [*launch.arguments, *launch.environment.values()]
+        launch = profile.launch(values, tmp_path)
+        told = [*launch.arguments, *launch.environment.values(), *launch.files.values()]
+        assert any("value" in text for text in told)
         profile.setup_commands()
         assert set(profile.claims.features) <= CLAIMS.keys()
