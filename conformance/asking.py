@@ -9,10 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conformance.assembly import catalogue, make_knobs
+from conformance.probing import overlooked
+from conformance.live import untold
 from fakes.knobs import KnobError
 from fakes.openai.catalogue import Model
 from harness import run
-from harness.profile import Profile, flatten
+from harness.gate.baseline import Baseline, BaselineError, load_baseline
+from harness.live.network import MODES, Mode
+from harness.profile import Profile
 from harness.run import RunRequest, UsageProblem
 from harness.suite import Column
 from harness.trace import Trace
@@ -29,13 +33,17 @@ def ask(
     gateway: str | None = None,
     stage: str | None = None,
     models: Sequence[str] = (),
-    as_of: str | None = None,
+    as_of: str | Sequence[str] | None = None,
     seed: int | None = None,
     knobs: Sequence[str] = (),
     report: Path | None = None,
     trace: str | None = None,
     examples: int | None = None,
     cases: Sequence[str] = (),
+    intercept: str | None = None,
+    jobs: int | None = None,
+    baseline: str | None = None,
+    github: bool = False,
 ) -> RunRequest:
     """Check all of it. A trace says what nobody else says. Raises `UsageProblem` with what to write instead."""
     read = run.read_trace(trace) if trace else None
@@ -46,7 +54,8 @@ def ask(
         if read is None or gateway:
             raise
         raise UsageProblem(f"the trace is of a gateway {asked!r}: {error}; --gateway says which one to take") from None
-    stage = stage or (read.stage if read else "virtual")
+    if stage is None:
+        stage = read.stage if read else "virtual" if profile.gateway.python is not None else "live"
     if stage == "virtual" and profile.gateway.python is None:
         raise UsageProblem(f"gateway {profile.name} has no `python` entry point: it needs --stage live")
     if stage == "live" and not profile.gateway.command:
@@ -61,12 +70,13 @@ def ask(
     else:
         columns, notes = _choose(models, as_of, _spoken(profile))
         turned = run.parse_knobs(knobs)
-    if stage == "live" and not _told_where_openai_is(profile):
-        notes.append(
-            "The profile does not map openai.base_url: a gateway that has OpenAI's address built in calls the real one."
-        )
+    mode: Mode = "settings"
     if stage == "live":
-        notes.append("On the live stage only what reaches the fakes is seen: calls to other hosts are not (SEC-013).")
+        mode = _mode(intercept) or profile.intercept
+        notes += _seen(profile, mode)
+    elif intercept is not None:
+        raise UsageProblem("--intercept is for --stage live: on the virtual stage every name leads to the fakes anyway")
+    notes += [f"It {said}." for said, _ in overlooked(profile)]
     try:
         make_knobs(turned)
     except KnobError as error:
@@ -85,7 +95,21 @@ def ask(
         gateway=asked,
         cases=cases,
         notes=notes,
+        intercept=mode,
+        jobs=_jobs(jobs, mode) if read is None else 1,
+        baseline=_read_baseline(baseline),
+        github=github,
     )
+
+
+def _read_baseline(file: str | None) -> Baseline | None:
+    """The expected failures, on requirements that there are. Their cases are checked when these are known."""
+    if not file:
+        return None
+    try:
+        return load_baseline(Path(file))
+    except BaselineError as error:
+        raise UsageProblem(str(error)) from None
 
 
 def _spoken(profile: Profile) -> tuple[str, ...]:
@@ -94,10 +118,37 @@ def _spoken(profile: Profile) -> tuple[str, ...]:
     return tuple(claimed) or DEFAULT_MODELS
 
 
-def _told_where_openai_is(profile: Profile) -> bool:
-    mapped = [name for name, _ in flatten(profile.settings)]
-    written = " ".join([*profile.environment.values(), *profile.gateway.command])
-    return any(name in mapped or f"{{{name}}}" in written for name in ("openai.base_url", "openai.ws_url"))
+def _jobs(asked: int | None, mode: Mode) -> int:
+    """As asked. By default one; in namespaces, where a gateway has all ports to itself, two for each processor: live cases
+    mostly wait."""
+    if asked is not None and asked < 1:
+        raise UsageProblem(f"--jobs wants a number from 1 on, not {asked}")
+    return asked or (2 * len(os.sched_getaffinity(0)) if mode == "namespace" else 1)
+
+
+def _mode(text: str | None) -> Mode | None:
+    for mode in MODES:
+        if text == mode:
+            return mode
+    if text is None:
+        return None
+    raise UsageProblem(f"--intercept: one of {', '.join(MODES)}, not {text!r}")
+
+
+def _seen(profile: Profile, mode: Mode) -> list[str]:
+    """What a reader has to know of how the gateway was led to the fakes."""
+    if mode == "namespace":
+        return ["The gateway ran in a namespace of its own, where the vendors' names lead to the fakes."]
+    if mode == "proxy":
+        return ["The gateway was led to the fakes by a proxy: what does not go through it is not seen (SEC-013)."]
+    notes = ["On the live stage only what reaches the fakes is seen: calls to other hosts are not (SEC-013)."]
+    if missing := untold(profile):
+        notes.insert(
+            0,
+            f"The profile does not map where {' and '.join(missing)} can be found: a gateway that has the address "
+            f"built in calls the real one. --intercept namespace leads it to the fakes.",
+        )
+    return notes
 
 
 def _dialect(model: Model) -> str:
@@ -105,19 +156,20 @@ def _dialect(model: Model) -> str:
     return "beta" if model.released < catalogue().ga_from else "ga"
 
 
-def choose_columns(models: Sequence[str], as_of: str | None) -> list[Column]:
-    """The models to try, each with its dialect and its day. `all` stands for every realtime model.
+def choose_columns(models: Sequence[str], as_of: str | Sequence[str] | None) -> list[Column]:
+    """The models to try, each with its dialect, on each of the days. `all` stands for every realtime model.
 
-    Raises `UsageProblem` for a model that is none, or that could not be had on the day that was asked for.
+    Raises `UsageProblem` for a model that is none, or that could be had on none of the days that were asked for.
     """
     return _choose(models, as_of)[0]
 
 
 def _choose(
-    models: Sequence[str], as_of: str | None, defaults: Sequence[str] = DEFAULT_MODELS
+    models: Sequence[str], as_of: str | Sequence[str] | None, defaults: Sequence[str] = DEFAULT_MODELS
 ) -> tuple[list[Column], list[str]]:
     """The columns, and what a reader has to know about them."""
-    day = run.parse_as_of(as_of)
+    asked = [as_of] if isinstance(as_of, str) else list(as_of or ())
+    days = list(dict.fromkeys(map(run.parse_as_of, asked))) or [run.parse_as_of(None)]
     realtime = {model.name: model for model in catalogue().models.values() if model.kind == "realtime"}
     everyone = "all" in models
     columns: list[Column] = []
@@ -129,18 +181,19 @@ def _choose(
             raise UsageProblem(f"no realtime model is called {name!r}; {hint}")
         model = realtime[name]
         dialect = _dialect(model)
-        why = _not_to_be_had(model, dialect, day)
-        if not why:
-            columns.append(Column(name, dialect, day))
-        elif as_of is None:
-            columns.append(Column(name, dialect, BETA_DAY))
-        elif models and not everyone:
-            raise UsageProblem(f"{name} cannot be had on {day}: {why}; choose another day with --as-of")
+        reasons = {day: why for day in days if (why := _not_to_be_had(model, dialect, day))}
+        columns += [Column(name, dialect, day) for day in days if day not in reasons]
+        if not asked:
+            columns += [Column(name, dialect, BETA_DAY) for _ in reasons]
+        elif len(reasons) == len(days) and models and not everyone:
+            told = "; ".join(f"cannot be had on {day}: {why}" for day, why in reasons.items())
+            raise UsageProblem(f"{name} {told}; choose another day with --as-of")
         else:
-            notes.append(f"{name} is left out: on {day} it could not be had, {why}.")
+            notes += [f"{name} is left out: on {day} it could not be had, {why}." for day, why in reasons.items()]
     if not columns:
-        raise UsageProblem(f"no realtime model could be had on {day}; choose another day with --as-of")
-    if as_of is None and any(column.as_of == BETA_DAY for column in columns):
+        told = " or ".join(str(day) for day in days)
+        raise UsageProblem(f"no realtime model could be had on {told}; choose another day with --as-of")
+    if not asked and any(column.as_of == BETA_DAY for column in columns):
         notes.append(f"Models that spoke only the beta dialect are tried as of {BETA_DAY}, before OpenAI removed them.")
     return columns, notes
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import functools
-import json
-import traceback
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from faker import Faker
 
 from conformance.azure import VENDORS, Azure
 from conformance.browsing import Web
-from conformance.invariants import INVARIANTS, Evidence
 from conformance.webrtc import LocalWebRtc, UdpWebRtc, WebRtc
 from fakes.knobs import Knob, Knobs
 from fakes.openai.catalogue import Catalogue
@@ -33,18 +31,15 @@ from fakes.twilio.call import Call
 from fakes.twilio.core import Twilio
 from fakes.twilio.server import TwilioServer
 from fakes.twilio.stream import Stream
-from harness.choices import Choices, Source
+from harness.choices import Choices
 from harness.clock import WorldClock
-from harness.faults import watched_for_faults
+from harness.driver import GatewayHandle
 from harness.gates import Gates, OrderedGates
-from harness.live import LiveStage
-from harness.profile import Operation, render, render_all
+from harness.operations import OPERATION, Operator
 from harness.requirements import Registry
 from harness.run import RunRequest
 from harness.stage import Ended, GatewayNotStartable, RefusedGateway, RunningGateway, Stage
-from harness.suite import CaseDefinition, CaseOver, Checks, Column, Outcome
-from harness.virtual.loop import Spinning
-from harness.virtual.network import PARTY
+from harness.suite import CaseDefinition, Column
 from harness.virtual.stage import VirtualStage
 from harness.wire import Message, Wire
 
@@ -54,6 +49,9 @@ FAKES = HERE.parent / "fakes"
 
 SETTLE_SECONDS = 20.0
 """How long after the last hang-up a gateway may take to put everything away."""
+
+LONGEST_WAIT = 30.0
+"""Seconds that a story may wait in real time for nothing but time to pass."""
 
 
 @functools.cache
@@ -127,7 +125,7 @@ class PhoneWorld:
         self.openai: OpenAIService
         self.gateway: RunningGateway
         self.ended: Ended | None = None
-        self._operator: aiohttp.ClientSession
+        self._operator: Operator
         self._web: Web | None = None
         self._azure: Azure | None = None
         self._closers: list[Callable[[], Any]] = []
@@ -137,7 +135,8 @@ class PhoneWorld:
     async def open(self) -> None:
         """Bring up vendors and gateway. Raises `GatewayNotStartable`."""
         loop = asyncio.get_running_loop()
-        wall = _noon(self.column.as_of)
+        # A process has the machine's clock, by which it judges what the vendors say; only what they do is of its day.
+        wall = time.time() if self.stage.name == "live" else noon(self.column.as_of)
         self.clock = WorldClock(loop, wall)
         self.wire = Wire(self.clock.now)
         trace = self.request.trace
@@ -161,6 +160,7 @@ class PhoneWorld:
             knobs=knobs,
         )
         openai_server = OpenAIServer(self.openai, routes=self.stage.routes())
+        openai_server.hosts += tuple(self.definition.hosts.get(openai_server.name, ()))
         self._closers.append(openai_server.close)
         public = address["public_url"]
         status = self.profile.webhooks.status
@@ -216,8 +216,9 @@ class PhoneWorld:
             if not self.definition.may_refuse:
                 raise
             self.gateway = RefusedGateway(str(error))
-        self._operator = aiohttp.ClientSession(trust_env=False)
-        self._closers.append(self._operator.close)
+        http = aiohttp.ClientSession(trust_env=False)
+        self._closers.append(http.close)
+        self._operator = Operator(http, self.wire.record, commands=not isinstance(self.stage, VirtualStage))
 
     async def close(self) -> None:
         """Take everything down, whatever state it is in."""
@@ -292,6 +293,12 @@ class PhoneWorld:
             self._closers += [webrtc.close, self._web.close]
         return self._web
 
+    async def gateway_leaves(self) -> Ended:
+        """The world is over: the gateway is told to stop, or kept for the next world, as the stage has it."""
+        if self.ended is None:
+            self.ended = await self.stage.part(self.gateway)
+        return self.ended
+
     async def gateway_stops(self) -> Ended:
         """Tell the gateway to stop, and wait until it has; does nothing the second time."""
         if self.ended is None:
@@ -300,50 +307,35 @@ class PhoneWorld:
 
     # -- the gateway's own interface
 
+    def handle(self, **values: str) -> GatewayHandle:
+        """What is asked of the gateway, with `values` in the place of the world's."""
+        gateway, profile = self.gateway, self.profile
+        return GatewayHandle(
+            url=gateway.url,
+            values={**self._values, **values},
+            home=gateway.home or profile.folder,
+            cache=profile.cache,
+            folder=profile.folder,
+            version=profile.version,
+            output=gateway.output,
+            state=gateway.state,
+            environment=gateway.environment,
+        )
+
     async def operate(self, name: str, **fill: str) -> tuple[int, Any]:
-        """Use an operation of the profile; returns the status and the body of the answer (parsed if it is JSON)."""
+        """Use an operation of the profile; returns the status and the body of the answer (parsed if it is JSON).
+
+        AssertionError when the gateway does not answer.
+        """
         operation = self.profile.operations.get(name)
         if operation is None:
             raise AssertionError(f"the profile of {self.profile.name} has no [operations.{name}]")
-        return await self._request(name, operation, {**self._values, **fill})
-
-    async def _request(self, name: str, operation: Operation, values: Mapping[str, str]) -> tuple[int, Any]:
-        def fill(text: str) -> str:
-            return render(text, values, f"operations.{name}", self.profile.folder)
-
-        method, _, path = operation.request.partition(" ")
-        url = self.gateway.url + fill(path)
-        headers = {key: fill(value) for key, value in operation.headers.items()}
-        body = render_all(operation.json, fill)
-        connection = f"operator/{name}#{len(self.wire.all('request', channel='gateway.http')) + 1}"
-        self.wire.record(
-            "operator",
-            "gateway",
-            "gateway.http",
-            "request",
-            json.dumps(body) if body is not None else None,
-            connection=connection,
-            meta={"method": method, "url": url},
+        asked = sum(m.channel in ("gateway.http", OPERATION) for m in self.wire.all("request"))
+        connection = f"operator/{name}#{asked + 1}"
+        answer = await self._operator.perform(
+            operation, self.handle(), fill, key=f"operations.{name}", connection=connection
         )
-        token = PARTY.set("operator")
-        try:
-            async with self._operator.request(method, url, json=body, headers=headers) as answer:
-                text = await answer.text()
-        finally:
-            PARTY.reset(token)
-        self.wire.record(
-            "gateway",
-            "operator",
-            "gateway.http",
-            "response",
-            text,
-            connection=connection,
-            meta={"status": answer.status, "headers": [(k, v) for k, v in answer.headers.items()]},
-        )
-        try:
-            return answer.status, json.loads(text)
-        except ValueError:
-            return answer.status, text
+        return answer.status, answer.body
 
     async def order_call(self, to: str) -> Call:
         """Tell the gateway to call `to`; returns the call once Twilio has it. AssertionError when it is refused."""
@@ -416,6 +408,10 @@ class PhoneWorld:
     async def passes(self, seconds: float) -> None:
         """Let time pass."""
         await asyncio.sleep(seconds)
+
+    def affords(self, seconds: float) -> bool:
+        """Whether a story may wait that long for something: virtual time costs nothing, real time is somebody's."""
+        return self.stage.name == "virtual" or seconds <= LONGEST_WAIT
 
     async def sees(
         self,
@@ -492,109 +488,6 @@ class PhoneWorld:
         return self._values
 
 
-def _noon(day: dt.date) -> float:
+def noon(day: dt.date) -> float:
+    """The middle of a day, in seconds since 1970."""
     return dt.datetime(day.year, day.month, day.day, 12, tzinfo=dt.UTC).timestamp()
-
-
-def run_world(definition: CaseDefinition, request: RunRequest, column: Column, source: Source, seed: int) -> Outcome:
-    """Run one world of a case to its end and judge it. Raises `GatewayNotStartable`."""
-    checks = Checks(registry())
-    choices = Choices(source, seed=seed, fixed=definition.fixed)
-    reports: list[tuple[str, str, str]] = []
-    stage: Stage
-    if request.stage == "virtual":
-        stage = VirtualStage(seed=seed, wall=_noon(column.as_of), report=lambda *what: reports.append(what))
-    else:
-        stage = LiveStage()
-    world = PhoneWorld(stage, definition, request, column, choices)
-
-    async def main() -> Outcome:
-        error: str | None = None
-        try:
-            await world.open()
-            try:
-                error = await _play(world, checks)
-                await _wind_down(world, checks)
-            finally:
-                ended = await world.gateway_stops()
-        finally:
-            await world.close()
-        if not ended.clean:
-            checks("LIFE-009", False, f"after the gateway was told to stop: {'; '.join(ended.left)}")
-        for kind, party, what in reports:
-            world.wire.record(party, what, "network", kind)
-        output = world.gateway.output()
-        evidence = Evidence(
-            wire=world.wire,
-            column=column,
-            planted=world.planted,
-            secrets=[secret.value for secret in world.upstream.secrets.minted],
-            output=output,
-            configured_model=world.values().get("openai.model") or world.values().get("azure.deployment", ""),
-            ended=world.clock.now(),
-            deliberate=world.deliberate,
-            settings=world.values(),
-            looked_up=stage.network.looked_up_by("gateway") if isinstance(stage, VirtualStage) else None,
-            issued=world.issued(),
-        )
-        for invariant in INVARIANTS:
-            invariant(evidence, checks)
-        return told(error, output)
-
-    def told(error: str | None, output: str) -> Outcome:
-        return Outcome(
-            definition=definition,
-            column=column,
-            checks=checks,
-            choices=choices,
-            messages=world.wire.messages,
-            order=world.gates.order,
-            seconds=world.clock.now(),
-            stage=stage.name,
-            error=error,
-            output=output,
-        )
-
-    with watched_for_faults() as faults:
-        try:
-            outcome = stage.run(main)
-        except Spinning as error:
-            # Nothing of ours schedules callbacks for ever: a loop of the gateway's goes round without waiting.
-            checks(definition.about, False, f"the gateway keeps its event loop busy for ever: {error}")
-            outcome = told(None, "")
-    for fault in faults:
-        checks.harness_error(f"a fake raised an exception: {fault}")
-    return outcome
-
-
-async def _play(world: PhoneWorld, checks: Checks) -> str | None:
-    """Tell the story of the case; returns what went wrong on our side, None when nothing did."""
-    try:
-        async with asyncio.timeout(world.definition.seconds):
-            await world.definition.run(world, checks)
-    except CaseOver:
-        pass
-    except (AssertionError, TimeoutError) as error:
-        checks(world.definition.about, False, str(error) or "the story broke off: it took too long")
-    except GatewayNotStartable:
-        raise
-    except Exception as error:  # our own fault: told as a harness error, never held against the gateway
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        told = f"{type(error).__name__}: {error} (at {Path(where.filename).name}:{where.lineno})"
-        checks.harness_error(told)
-        return told
-    return None
-
-
-async def _wind_down(world: PhoneWorld, checks: Checks) -> None:
-    """Everybody hangs up; nothing may be left."""
-    for person in world.people:
-        if person.call is not None:
-            person.hang_up()
-    await world.everybody_leaves()
-    left = await world.settled()
-    # Only now: a story breaks off as soon as the sockets of a dying process are gone, and that is before its end.
-    died = world.gateway.died() if world.ended is None else None
-    if died is not None:
-        checks("LIFE-007", False, f"the gateway is not running any more: {died}")
-    checks("LIFE-009", not left, f"{SETTLE_SECONDS:g} s after the last hang-up: {'; '.join(left)}")

@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from conformance.asking import ask, choose_columns
-from conformance.assembly import PhoneWorld, make_knobs, run_world
+from conformance.assembly import PhoneWorld, make_knobs
 from conformance.bench_openai import events_per_second, handshakes_per_second, sessions_held
+from conformance.worlds import run_world
 from fakes.people.person import Person
 from fakes.ports import Ports
 from fakes.twilio.boundary import PhoneNumber

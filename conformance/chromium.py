@@ -45,9 +45,10 @@ class Chromium:
     `says`: a phrase that the microphone hears once, `after` seconds after the page has asked for the microphone.
     """
 
-    def __init__(self, *, says: str | None = None, after: float = 3.0) -> None:
+    def __init__(self, *, says: str | None = None, after: float = 3.0, arguments: Sequence[str] = ()) -> None:
         self._says = says
         self._after = after
+        self._arguments = list(arguments)
         self._folder = tempfile.TemporaryDirectory(prefix="callproof-")
         self._driver: Any = None
         self._browser: Any = None
@@ -73,7 +74,7 @@ class Chromium:
             )
         self._driver = await async_playwright().start()
         try:
-            arguments = [*ARGUMENTS, f"--use-file-for-fake-audio-capture={self._microphone()}%noloop"]
+            arguments = [*ARGUMENTS, *self._arguments, f"--use-file-for-fake-audio-capture={self._microphone()}%noloop"]
             self._browser = await self._driver.chromium.launch(executable_path=path, args=arguments)
             self.page = await self._browser.new_page(viewport={"width": 1180, "height": 620})
             self.page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))

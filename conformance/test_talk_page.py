@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from urllib.parse import urljoin
+
 from conformance.assembly import PhoneWorld
 from conformance.browsing import Transport
 from conformance.chromium import Chromium
@@ -9,6 +12,7 @@ from conformance.minted import CLIENT_SECRETS
 from fakes.audio import phrase
 from fakes.openai.handshake import KeyInfo
 from fakes.openai.plans import HttpPlan
+from harness.live import LiveStage
 from harness.suite import Checks, case
 from harness.talk import BrowserTable
 
@@ -23,12 +27,19 @@ def table(world: PhoneWorld) -> BrowserTable:
     return found
 
 
+def told(world: PhoneWorld) -> Sequence[str]:
+    """What the browser is told, so that it finds the vendors of this world."""
+    assert isinstance(world.stage, LiveStage)
+    return world.stage.browser()
+
+
 async def talks(world: PhoneWorld, check: Checks, transport: Transport, requirement: str) -> None:
     """A person opens the page, asks for the time and hears it."""
     page = table(world)
-    async with Chromium(says="what_time", after=5) as browser:
+    async with Chromium(says="what_time", after=5, arguments=told(world)) as browser:
         with check.expects(requirement):
-            await browser.opens(world.gateway.url + world.web.page_address())
+            await browser.opens(urljoin(world.gateway.url, world.web.page_address()))
+            await world.web.prepares(browser.page)
             await browser.presses(page.webrtc if transport == "webrtc" else page.relay)
             await browser.sees(page.live, within=LIVE_WITHIN)
             await browser.hears("its_noon", within=ANSWER_WITHIN)
@@ -59,9 +70,10 @@ async def test_a_page_talks_over_the_relay(world: PhoneWorld, check: Checks) -> 
 async def sees_the_refusal(world: PhoneWorld, check: Checks, code: str, said: str) -> None:
     """A person opens the page, wants to talk, and reads why that cannot be."""
     page = table(world)
-    async with Chromium() as browser:
+    async with Chromium(arguments=told(world)) as browser:
         with check.expects("TALK-PG-003"):
-            await browser.opens(world.gateway.url + world.web.page_address())
+            await browser.opens(urljoin(world.gateway.url, world.web.page_address()))
+            await world.web.prepares(browser.page)
             await browser.presses(page.webrtc)
             shown = await browser.sees(page.problem or "body", within=LIVE_WITHIN)
             check("TALK-PG-003", code in shown and said in shown, f"{code} ({said}) is not in what is seen: {shown!r}")

@@ -171,14 +171,22 @@ class Made:
     value: int
 
 
+PLANTED = "plant/"
+"""How the points begin of what a world plants in a gateway's settings: keys, tokens, secrets."""
+
+
 @dataclass(slots=True)
 class Choices:
-    """The choices of one run. `fixed` maps points (or globs such as `twilio/*/callback/*/delay`) to values."""
+    """The choices of one run. `fixed` maps points (or globs such as `twilio/*/callback/*/delay`) to values.
+
+    `salt`: what makes tokens differ from those of another world with this seed, for a gateway that sees both.
+    """
 
     source: Source
     seed: int = 0
     fixed: Mapping[str, int] = field(default_factory=dict)
     made: dict[str, Made] = field(default_factory=dict)
+    salt: str = ""
     _globs: dict[str, re.Pattern[str]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -236,8 +244,12 @@ class Choices:
         return bool(self.pick(point, Domain(0, 0, 1, chance)))
 
     def token(self, point: str, length: int) -> str:
-        """Hex digits that follow from the seed and the point; no choice, so not part of a trace."""
-        return hashlib.shake_128(f"{self.seed}/{point}".encode()).hexdigest((length + 1) // 2)[:length]
+        """Hex digits that follow from the seed and the point; no choice, so not part of a trace.
+
+        What is planted in a gateway's settings is the same in every world: the gateway may be as well.
+        """
+        salt = "" if point.startswith(PLANTED) else self.salt
+        return hashlib.shake_128(f"{self.seed}/{salt}{point}".encode()).hexdigest((length + 1) // 2)[:length]
 
 
 def describe(values: Mapping[str, Made]) -> list[dict[str, Any]]:

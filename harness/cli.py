@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 
 from harness import run
+from harness.cli_gateway import COMMANDS as GATEWAY_COMMANDS
 from harness.cli_protocol import protocol
+from harness.cli_report import COMMANDS as REPORT_COMMANDS
 
 SUITE = Path(__file__).resolve().parent.parent / "conformance"
 
@@ -21,6 +23,8 @@ def main() -> None:
 
 
 main.add_command(protocol)
+for _command in (*REPORT_COMMANDS, *GATEWAY_COMMANDS):
+    main.add_command(_command)
 
 
 def _fail(error: Exception, status: int) -> None:
@@ -49,36 +53,60 @@ def _pytest(arguments: list[str]) -> int:
 @click.option(
     "--gateway", envvar="CALLPROOF_GATEWAY", metavar="NAME", help="A profile's name, or a path to one.  [reference]"
 )
-@click.option("--stage", type=click.Choice(["virtual", "live"]), default="virtual", show_default=True)
+@click.option(
+    "--stage",
+    type=click.Choice(["virtual", "live"]),
+    default=None,
+    help="Virtual time, or real time.  [virtual, where the gateway can run in it]",
+)
 @click.option("--model", "models", multiple=True, help="A model to try; may be repeated; `all` for every one.")
-@click.option("--as-of", default=None, metavar="DATE", help="The day that the vendors live in, or `today`.")
+@click.option(
+    "--as-of", multiple=True, metavar="DATE", help="The day that the vendors live in, or `today`; may be repeated."
+)
+@click.option(
+    "--intercept",
+    type=click.Choice(["namespace", "settings", "proxy"]),
+    default=None,
+    help="Live stage: how vendor hosts are led to the fakes.  [as fits the profile]",
+)
+@click.option("--jobs", type=int, default=None, help="Processes that share the cases.  [as fits]")
 @click.option("--seed", type=int, default=None, help="Vary timing and order by this seed; without it typical values.")
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE", help="Turn a vendor's knob.")
 @click.option("--report", default="reports/latest", show_default=True, metavar="DIR", help="'' for no report.")
 @click.option("--case", "cases", multiple=True, metavar="TEXT", help="Only cases with this in their name.")
 @click.option("--examples", type=int, default=None, help="Worlds for each property test.")
+@click.option("--baseline", default=None, metavar="FILE", help="Failures that are expected; any other fails the run.")
+@click.option("--github", is_flag=True, help="Write annotations for GitHub; on in its workflows anyway.")
 def run_suite(
     gateway: str | None,
-    stage: str,
+    stage: str | None,
+    intercept: str | None,
+    jobs: int | None,
     models: tuple[str, ...],
-    as_of: str | None,
+    as_of: tuple[str, ...],
     seed: int | None,
     knobs: tuple[str, ...],
     report: str,
     cases: tuple[str, ...],
     examples: int | None,
+    baseline: str | None,
+    github: bool,
 ) -> None:
     """Run the conformance suite against a gateway.
 
     Exit status: 0 all well, 1 failures, 2 usage, 3 gateway not startable, 4 harness error.
     """
-    arguments = [f"--stage={stage}", f"--report={report}"]
+    arguments = [f"--report={report}", *([f"--stage={stage}"] if stage else [])]
     arguments += [f"--gateway={gateway}"] if gateway else []
     arguments += [f"--model={model}" for model in models] + [f"--knob={knob}" for knob in knobs]
     arguments += [f"--case={case}" for case in cases]
-    arguments += [f"--as-of={as_of}"] if as_of else []
+    arguments += [f"--as-of={day}" for day in as_of]
+    arguments += [f"--intercept={intercept}"] if intercept else []
+    arguments += [f"--jobs={jobs}"] if jobs is not None else []
     arguments += [f"--seed={seed}"] if seed is not None else []
     arguments += [f"--examples={examples}"] if examples is not None else []
+    arguments += [f"--baseline={baseline}"] if baseline else []
+    arguments += ["--github"] if github else []
     sys.exit(_pytest(arguments))
 
 
@@ -142,3 +170,19 @@ def bench(seconds: float, live: bool) -> None:
     from conformance.bench import run_bench
 
     run_bench(seconds, live)
+
+
+@main.command()
+def doctor() -> None:
+    """Say what this machine can do: stages, interception, WebRTC, browsers. Exit status 1 when nothing can run."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from harness.live.capabilities import findings, word
+
+    table = Table("what", "", "", box=None, pad_edge=False)
+    found = list(findings())
+    for one in found:
+        table.add_row(one.name, word(one), one.told)
+    Console().print(table)
+    sys.exit(int(any(one.needed and not one.ok for one in found)))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from harness.virtual.network import PARTY
 
-LOGGERS = ("aiohttp.server", "asyncio")
+LOGGERS = ("aiohttp.server", "asyncio", "callproof")
 
 
 class _Faults(logging.Handler):

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import pytest
 
+from harness.report.model import Results
 from harness.run import EXIT_HARNESS_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, Collected
 
 COLLECTED = pytest.StashKey[Collected]()
@@ -27,15 +28,20 @@ PLAIN_WIDTH = 120
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("callproof", "conformance of realtime-voice gateways")
     group.addoption("--gateway", default=None, help="a profile's name, or a path to one (default: reference)")
-    group.addoption("--stage", default=None, choices=("virtual", "live"), help="where worlds run (default: virtual)")
+    group.addoption("--stage", default=None, choices=("virtual", "live"), help="where worlds run (default: as fits)")
     group.addoption("--model", action="append", default=[], help="a model to try; may be repeated; `all` for every one")
-    group.addoption("--as-of", default=None, help="the day that the vendors live in: a date, or `today`")
+    told = "the day that the vendors live in: a date, or `today`; may be repeated"
+    group.addoption("--as-of", action="append", default=[], metavar="DATE", help=told)
     group.addoption("--seed", type=int, default=None, help="seed: vary timing and order; without it typical values")
     group.addoption("--knob", action="append", default=[], metavar="NAME=VALUE", help="turn a vendor's knob")
+    group.addoption("--intercept", default=None, help="live stage: namespace, settings or proxy (default: as fits)")
+    group.addoption("--jobs", type=int, default=None, help="processes that share the cases (default: as fits)")
     group.addoption("--report", default="reports/latest", metavar="DIR", help="where the report goes; '' for nowhere")
     group.addoption("--case", action="append", default=[], metavar="TEXT", help="only cases with this in their name")
     group.addoption("--replay-trace", default=None, metavar="FILE", help="replay this trace")
     group.addoption("--examples", type=int, default=None, help="worlds for each property test")
+    group.addoption("--baseline", default=None, metavar="FILE", help="failures that are expected; others fail the run")
+    group.addoption("--github", action="store_true", help="write annotations for GitHub; on in its workflows anyway")
 
 
 def stop(config: pytest.Config, message: str, status: int) -> NoReturn:
@@ -67,6 +73,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     elif session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:
         session.exitstatus = EXIT_HARNESS_ERROR
     if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        return
+    if collected.partial:
         return
     if not collected.checks:
         if left := collected.left_out():
@@ -106,11 +114,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     from rich.console import Console
 
+    from harness.gate import github
     from harness.report.terminal import print_summary
 
     if config.getoption("tbstyle") == "no":
         for traceback in collected.tracebacks:
             terminalreporter.write_line(traceback)
+    results = collected.results(dt.datetime.now(dt.UTC))
+    if github.wanted(collected.request.github):
+        _tell_github(results, terminalreporter)
     report = collected.request.report
     where = os.path.relpath(report / "index.html") if report is not None else None
     console = Console(
@@ -118,7 +130,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         force_terminal=terminalreporter.hasmarkup or None,
         width=None if terminalreporter.isatty or "COLUMNS" in os.environ else PLAIN_WIDTH,
     )
-    print_summary(collected.results(dt.datetime.now(dt.UTC)), console, report=where)
+    print_summary(results, console, report=where)
+
+
+def _tell_github(results: Results, terminal: pytest.TerminalReporter) -> None:
+    from harness.gate import github
+    from harness.report.markdown import render_markdown
+
+    terminal.ensure_newline()
+    for annotation in github.shown(github.run_annotations(results)):
+        terminal.write_line(str(annotation))
+    try:
+        github.write_summary(render_markdown(results))
+    except OSError as error:
+        _say(f"the step summary cannot be written: {error.filename}: {error.strerror}")
 
 
 def report_folder(config: pytest.Config) -> Path | None:

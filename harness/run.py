@@ -13,10 +13,15 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
+import msgspec
+
+from harness.gate.baseline import Baseline, hold_against
 from harness.gates import out_of_order
+from harness.live.network import Mode
 from harness.profile import Profile, ProfileError, find_profile
 from harness.report import model as report
 from harness.report.ladder import ladder_lines, story
+from harness.report.model import case_name
 from harness.requirements import Registry
 from harness.suite import HARNESS, CaseDefinition, Column, Outcome
 from harness.trace import Trace, TraceError, load_trace
@@ -39,7 +44,9 @@ class RunRequest:
     """What the command line asked for, checked.
 
     `gateway`: as it was asked for, by name or by path. `trace_file`: where the trace is that is replayed. `cases`: what
-    the ids of the wanted cases contain; empty for all. `notes`: what a reader of the report has to know.
+    the ids of the wanted cases contain; empty for all. `notes`: what a reader of the report has to know. `baseline`:
+    the failures that are expected. `github`: whether to write annotations for GitHub. `intercept`: how a live gateway
+    is led to the fakes. `jobs`: how many processes share the cases.
     """
 
     profile: Profile
@@ -55,6 +62,10 @@ class RunRequest:
     gateway: str = ""
     cases: Sequence[str] = ()
     notes: Sequence[str] = ()
+    baseline: Baseline | None = None
+    github: bool = False
+    intercept: Mode = "settings"
+    jobs: int = 1
 
 
 def parse_as_of(text: str | None) -> dt.date:
@@ -135,22 +146,21 @@ def _nearest_case(text: str, known: Sequence[str]) -> str:
     return f"; the nearest are {', '.join(near)}" if near else ""
 
 
-def case_name(case: str) -> str:
-    """`conformance/test_inbound.py::test_a_call[gpt-realtime-2]` as `a_call`."""
-    return (case.rpartition("::")[2] or case).partition("[")[0].removeprefix("test_")
-
-
 @dataclass(slots=True)
 class Collected:
-    """Gathers the worlds of a run. `complete` is set when it came to its end: only then there is a report."""
+    """Gathers the worlds of a run. `complete` is set when it came to its end: only then there is a report.
+
+    `partial`: this is one of several processes that share the cases; another one makes the report.
+    """
 
     request: RunRequest
     registry: Registry
     checks: list[report.Check] = field(default_factory=list)
     worlds: list[report.WorldResult] = field(default_factory=list)
     complete: bool = False
+    partial: bool = False
     notes: list[str] = field(default_factory=list)
-    _elsewhere: dict[str, set[str]] = field(default_factory=dict)
+    not_here: dict[str, set[str]] = field(default_factory=dict)
     traces: list[Path] = field(default_factory=list)
     tracebacks: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)
@@ -177,8 +187,47 @@ class Collected:
         self.checks += found
         return world
 
-    def save_trace(self, outcome: Outcome, case: str) -> Path:
-        """Write the trace of a world beside the report."""
+    def add_unstable(self, first: Outcome, second: Outcome, case: str) -> report.WorldResult:
+        """Take in a case that failed and was run again with the same trace; returns the first world.
+
+        What failed both times fails. What failed one time only is unstable. Both worlds keep story and ladder.
+        """
+        index = len(self.worlds)
+        worlds = [outcome.result(case) for outcome in (first, second)]
+        worlds[0].again = index + 1
+        twice = set(first.checks.failed()) & set(second.checks.failed())
+        found: dict[str, report.Check] = {}
+        for place, outcome in enumerate((first, second)):
+            offending: dict[int, str] = {}
+            bad = outcome.error is not None
+            for check in outcome.report_checks(case, self.registry, index + place):
+                if check.verdict is report.Verdict.FAIL and check.requirement not in twice:
+                    check = msgspec.structs.replace(check, verdict=report.Verdict.UNSTABLE)
+                known = found.get(check.requirement)
+                if known is None or report.rank(check.verdict) > report.rank(known.verdict):
+                    found[check.requirement] = check
+                bad = bad or check.verdict in (*BAD, report.Verdict.UNSTABLE)
+                if check.seq is not None and check.verdict is not report.Verdict.PASS:
+                    offending[check.seq] = check.message
+            world = worlds[place]
+            if bad:
+                path = self.save_trace(outcome, case, again=bool(place))
+                world.trace = os.path.relpath(path, self.request.report or Path.cwd())
+                world.replay = shlex.join(["callproof", "replay", os.path.relpath(path)])
+            world.output = tail(outcome.output)
+            world.story = story(outcome.messages, offending)
+            world.ladder = ladder_lines(outcome.messages, offending)
+        self.worlds += worlds
+        self.checks += found.values()
+        return worlds[0]
+
+    def expects(self, case: str) -> bool:
+        """Whether the baseline lists all that has failed in a case."""
+        bad = [check for check in self.checks if check.case == case and check.verdict in (*report.FAILING, *BAD)]
+        return self.request.baseline is not None and all(map(self.request.baseline.expects, bad))
+
+    def save_trace(self, outcome: Outcome, case: str, *, again: bool = False) -> Path:
+        """Write the trace of a world beside the report. `again`: of the second run of a case that failed."""
         trace = outcome.trace(
             callproof=VERSION,
             case=case,
@@ -189,8 +238,12 @@ class Collected:
         trace.story = story(outcome.messages, limit=STORY_LINES)
         folder = (self.request.report or Path(".callproof")) / "traces"
         name = f"{case_name(case)}--{outcome.column.model}"
+        if sum(column.model == outcome.column.model for column in self.request.columns) > 1:
+            name += f"--{outcome.column.as_of}"
         if self.request.source != "typical":
             name += f"--{outcome.choices.seed}"
+        if again:
+            name += "--again"
         path = trace.save(folder / f"{''.join(c if c.isalnum() or c in '-_.' else '-' for c in name)}.json")
         self.traces.append(path)
         return path
@@ -207,6 +260,7 @@ class Collected:
                 verdict=report.Verdict.HARNESS_ERROR,
                 model=column.model,
                 dialect=column.dialect,
+                as_of=column.as_of.isoformat(),
                 message=told,
             )
         )
@@ -223,21 +277,25 @@ class Collected:
                 verdict=report.Verdict.UNSUPPORTED,
                 model=column.model,
                 dialect=column.dialect,
+                as_of=column.as_of.isoformat(),
                 message=why,
             )
         )
 
     def elsewhere(self, definition: CaseDefinition) -> None:
         """A case that only another stage can run: a note says so, for nothing was found out."""
-        for stage in definition.stages:
-            self._elsewhere.setdefault(stage, set()).add(definition.name)
+        self.not_here.setdefault(" ".join(definition.stages), set()).add(definition.name)
 
     def left_out(self) -> list[str]:
         """What was not run because it needs another stage, in sentences."""
+        ways = {"virtual": "--stage virtual", "live": "--stage live", "enclosed": "--stage live --intercept namespace"}
+        if self.request.stage == "live":
+            ways["enclosed"] = "--intercept namespace"
         return [
-            f"{len(names)} {'case needs' if len(names) == 1 else 'cases need'} --stage {stage}: "
+            f"{len(names)} {'case needs' if len(names) == 1 else 'cases need'} "
+            f"{', or '.join(ways[stage] for stage in stages.split())}: "
             f"{', '.join(sorted(names)[:3])}{' and others' if len(names) > 3 else ''}."
-            for stage, names in sorted(self._elsewhere.items())
+            for stages, names in sorted(self.not_here.items())
         ]
 
     def results(self, created: dt.datetime) -> report.Results:
@@ -245,7 +303,7 @@ class Collected:
         from harness.profile import CLAIMS
 
         profile = self.request.profile
-        return report.Results(
+        found = report.Results(
             callproof=VERSION,
             created=created.isoformat(timespec="seconds"),
             gateway=profile.name,
@@ -273,6 +331,7 @@ class Collected:
             checks=self.checks,
             worlds=self.worlds,
         )
+        return hold_against(self.request.baseline, found) if self.request.baseline else found
 
     def _requirements(self) -> list[report.Requirement]:
         seen = {check.requirement for check in self.checks}
@@ -306,11 +365,16 @@ class Collected:
         ]
 
     def exit_status(self) -> int:
-        """0, 1 for failures, 4 for a harness error."""
+        """0, 1 for failures that the baseline does not list and for entries of it that are stale, 4 for a harness
+        error."""
         verdicts = {check.verdict for check in self.checks}
         if report.Verdict.HARNESS_ERROR in verdicts or any(world.error for world in self.worlds):
             return EXIT_HARNESS_ERROR
-        return EXIT_FAILED if report.Verdict.FAIL in verdicts else 0
+        if self.request.baseline is None:
+            return EXIT_FAILED if verdicts & set(report.FAILING) else 0
+        stale = any(entry.stale for entry in self.results(dt.datetime.now(dt.UTC)).expected)
+        new = any(c.verdict in report.FAILING and not self.request.baseline.expects(c) for c in self.checks)
+        return EXIT_FAILED if stale or new else 0
 
 
 OUTPUT_KEPT = 4000

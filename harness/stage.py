@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
@@ -53,9 +54,19 @@ class Ended:
 
 
 class RunningGateway(Protocol):
-    """A gateway that is up."""
+    """A gateway that is up.
+
+    `environment`: the variables that it was started with. `state`: what drivers keep of it; empty at its start.
+    """
 
     url: str
+    environment: Mapping[str, str]
+    state: dict[str, Any]
+
+    @property
+    def home(self) -> Path | None:
+        """The folder of its own that `{home}` stands for, where it has one."""
+        ...
 
     def output(self) -> str:
         """Everything that it has printed and logged so far."""
@@ -78,9 +89,12 @@ class RefusedGateway:
     """A gateway that did not start, and said why: that is all there is of it."""
 
     url = "http://127.0.0.1:9"
+    home: Path | None = None
 
     def __init__(self, why: str) -> None:
         self._why = why
+        self.environment: Mapping[str, str] = {}
+        self.state: dict[str, Any] = {}
 
     def output(self) -> str:
         """See `RunningGateway.output`."""
@@ -116,12 +130,20 @@ class Stage(Protocol):
         """Public host to real base URL, for vendors that call the gateway."""
         ...
 
+    def looked_up(self) -> frozenset[str] | None:
+        """The names that the gateway has looked up so far; None on a stage that does not see it."""
+        ...
+
     async def prepare_gateway(self) -> Mapping[str, str]:
         """Choose the gateway's address; returns the settings `listen.host`, `listen.port`, `public_url`."""
         ...
 
     async def start_gateway(self, profile: Profile, values: Mapping[str, str]) -> RunningGateway:
         """Start the gateway and wait until it is ready. Raises `GatewayNotStartable`."""
+        ...
+
+    async def part(self, gateway: RunningGateway) -> Ended:
+        """The world is over: end the gateway, or keep it for the next one."""
         ...
 
     async def close(self) -> None:

@@ -57,8 +57,9 @@ class CaseDefinition:
     `settings`: overrides of what the gateway is told; None for what it is not told. `vendor`: whose models it is
     configured for, a name that the composition root knows. `examples`: 0 for a plain case, else how many worlds a
     property test tries. `audio`: False leaves out the media messages of silence, for stories without speech.
-    `may_refuse`: the gateway may refuse its settings and not start; the story is told all the same. `seconds`: the
-    longest that the story may take.
+    `stages`: where it can be told: virtual, live, or enclosed, which is live in namespaces, under vendors' own names.
+    `hosts`: names by which a vendor can be reached besides its own, by vendor. `may_refuse`: the gateway may refuse its
+    settings and not start; the story is told all the same. `seconds`: the longest that the story may take.
     """
 
     name: str
@@ -74,6 +75,7 @@ class CaseDefinition:
     audio: bool = True
     examples: int = 0
     vendor: str = "openai"
+    hosts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     may_refuse: bool = False
     seconds: float = 900.0
 
@@ -90,6 +92,7 @@ def case(
     audio: bool = True,
     examples: int = 0,
     vendor: str = "openai",
+    hosts: Mapping[str, Sequence[str]] | None = None,
     may_refuse: bool = False,
     seconds: float = 900.0,
 ) -> Callable[[CaseFunction], Callable[..., None]]:
@@ -111,6 +114,7 @@ def case(
             audio=audio,
             examples=examples,
             vendor=vendor,
+            hosts=dict(hosts or {}),
             may_refuse=may_refuse,
             seconds=seconds,
         )
@@ -276,6 +280,7 @@ class Outcome:
                 verdict=finding.verdict,
                 model=self.column.model,
                 dialect=self.column.dialect,
+                as_of=self.column.as_of.isoformat(),
                 message=finding.message,
                 world=world,
                 seq=finding.seq,

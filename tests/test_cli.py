@@ -87,7 +87,7 @@ def left_in(folder: Path) -> list[str]:
     ("asked", "message"),
     [
         ({"gateway": "refrence"}, "no gateway is called 'refrence'; did you mean 'reference'? (or give a path to a"),
-        ({"gateway": "zzz"}, "no gateway is called 'zzz'; there are: pipecat, reference"),
+        ({"gateway": "zzz"}, "no gateway is called 'zzz'; there are: openclaw, pipecat, reference"),
         (
             {"gateway": "no/such"},
             "no/such/profile.toml does not exist: a profile is a folder with a profile.toml in it",
@@ -129,7 +129,7 @@ def test_what_cannot_be_had_is_said_and_what_to_write_instead(asked: dict[str, A
         ("[gateway", "is not valid TOML"),
         ('[gateway]\nname = "x"', "gateway: say how to start it: `command` (live stage), `python` (virtual stage)"),
         ('[gateway]\nname = "x"\ncomand = ["x"]', "gateway.comand: no such key; did you mean 'command'?"),
-        ('[gateway]\nname = 3\ncommand = ["x"]', "Expected `str`, got `int` - at `$.gateway.name`"),
+        ('[gateway]\nname = 3\ncommand = ["x"]', "gateway.name: expected a text, got a whole number"),
         ('[gateway]\nname = "x"\ncommand = ["x"]\n[claims]\nfeatures = ["tool"]', "did you mean 'tools'?"),
         ('[gateway]\nname = "x"\ncommand = ["x"]\n[settings]\nopenai.key = "$K"', "did you mean 'openai.api_key'?"),
         ('[gateway]\nname = "x"\npython = "x.main"', "gateway.python: write \"module:callable\", not 'x.main'"),

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 SCRIPT = """
 import datetime as dt, json, sys
 from pathlib import Path
-from conformance.assembly import run_world
+from conformance.worlds import run_world
 from harness.choices import Seeded
 from harness.run import RunRequest, find_gateway
 from harness.suite import CaseDefinition, Column

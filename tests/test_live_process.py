@@ -406,10 +406,12 @@ async def test_a_setup_that_fails_is_reported_and_tried_again(make: Callable[...
 class Hello:
     """A vendor that says its name."""
 
-    name = "openai"
     hosts = ("api.openai.com",)
+    plain_ports = ()
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "openai") -> None:
+        self.name = name
+
         async def hello(request: web.Request) -> web.Response:
             return web.Response(text=self.name)
 
@@ -422,7 +424,7 @@ def test_vendors_are_served_on_loopback_until_the_stage_closes() -> None:
 
     async def main() -> tuple[str, str]:
         url = await stage.serve(Hello())
-        other = await stage.serve(Hello())
+        other = await stage.serve(Hello("twilio"))
         assert url != other
         async with aiohttp.ClientSession() as session:
             async with session.get(url) as answer:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from conformance.asking import ask, choose_columns
-from conformance.assembly import run_world
+from conformance.worlds import run_world
 from harness.choices import Typical
 from harness.stage import GatewayNotStartable
 from harness.suite import CaseDefinition, Checks, Outcome
@@ -59,5 +59,5 @@ def test_a_gateway_that_spins_fails_and_does_not_hang_the_suite(
 
 
 def test_an_entry_point_that_is_not_async_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(GatewayNotStartable, match="no async function"):
+    with pytest.raises(GatewayNotStartable, match="returned None: name an ASGI application"):
         _run(tmp_path, monkeypatch, "not_async")

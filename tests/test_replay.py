@@ -17,7 +17,8 @@ import msgspec
 import pytest
 
 from conformance import assembly
-from conformance.assembly import PhoneWorld, run_world
+from conformance.assembly import PhoneWorld
+from conformance.worlds import run_world
 from harness.choices import Replayed, Typical
 from harness.gates import Gates, OrderedGates, Step, out_of_order
 from harness.profile import Profile, load_profile

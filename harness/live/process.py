@@ -10,12 +10,15 @@ import asyncio
 import ctypes
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
 
 import aiohttp
 
@@ -64,16 +67,48 @@ class GatewayProcess:
         self._ended: asyncio.Task[int]
         self._printed = asyncio.Event()
         self._lacking = _name(profile)
+        self._begun = 0
+        self._home: Path | None = None
+        self.environment: Mapping[str, str] = {}
+        self.state: dict[str, Any] = {}
+
+    async def launch(self, values: Mapping[str, str], environment: Mapping[str, str]) -> None:
+        """Start it with these settings: with a home of its own, the profile's files written. See `start`.
+
+        `environment`: what it has to find besides what its profile says. Raises `ProfileError` as well.
+        """
+        self._home = Path(mkdtemp(prefix="callproof-home-"))
+        try:
+            launch = self._profile.launch(values, home=self._home)
+            launch.write_files()
+            await self.start([*launch.command, *launch.arguments], {**environment, **launch.environment})
+        except BaseException:
+            self._forget_home()
+            raise
+
+    def _forget_home(self) -> None:
+        if self._home is not None:
+            shutil.rmtree(self._home, ignore_errors=True)
+
+    @property
+    def home(self) -> Path | None:
+        """The folder that is its home, where it has one of its own."""
+        return self._home
+
+    def begin(self) -> None:
+        """A new world begins: what was printed so far is of another one."""
+        self._begun = len(self._output)
 
     async def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start it and wait until it is ready. Raises `GatewayNotStartable`; leaves nothing behind when it does."""
+        self.environment = clean_environment(environment)
         # A pipe of our own: with asyncio's, the end of the process is seen only when its children have let go of it.
         source, sink = os.pipe()
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *command,
-                cwd=self._profile.folder,
-                env=clean_environment(environment),
+                cwd=self._profile.directory,
+                env=self.environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
@@ -160,7 +195,7 @@ class GatewayProcess:
                 pause = min(0.25, pause * 1.5)
 
     def output(self) -> str:
-        return self._output.decode("utf-8", "replace")
+        return self._output[self._begun :].decode("utf-8", "replace")
 
     def tail(self) -> str:
         lines = self.output().strip().splitlines()[-12:]
@@ -187,6 +222,7 @@ class GatewayProcess:
             who = "it" if self._process.returncode is None else "a process that it started"
             left.append(f"{who} did not end within {timeout:g} s of SIGTERM and was killed")
         left += await self._kill()
+        self._forget_home()
         return Ended(clean=not left, left=left, status=self._process.returncode)
 
     async def _kill(self) -> list[str]:

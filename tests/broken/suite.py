@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 import conformance
-from conformance.assembly import run_world
+from conformance.worlds import run_world
 from harness.choices import Seeded, Typical
 from harness.profile import Profile, load_profile
 from harness.report.model import Verdict

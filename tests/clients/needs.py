@@ -16,3 +16,9 @@ def missing(what: str) -> NoReturn:
     if os.environ.get(EVERYTHING):
         pytest.fail(what)
     pytest.skip(what)
+
+
+def need(there: bool, what: str) -> None:
+    """A test that cannot run without this: see `missing`."""
+    if not there:
+        missing(f"there is no {what} here")

@@ -1,0 +1,230 @@
+"""One run in several processes: the cases are dealt out, and what came of them is put together again.
+
+On the live stage a case is mostly waiting: several gateways, each in an enclosure of its own, wait at the same time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+
+from harness.live.enclosure import command
+from harness.report import model as report
+from harness.report.model import case_name
+from harness.run import Collected, RunRequest, cache_folder
+
+SHARD = "CALLPROOF_SHARD"
+"""In the environment of a process that runs a part: the file that says which, as a `Part`."""
+
+USUAL_SECONDS = 10.0
+"""What a case takes that nobody has timed yet; a gateway's start is reckoned with the same."""
+
+LOOK_SECONDS = 0.2
+SAID = 2000
+"""Characters that are told of what a process said that broke off without a reason."""
+
+
+class Part(msgspec.Struct):
+    """What one process is given to do: the ids of its cases, and files for what came of them and for its progress."""
+
+    cases: list[str]
+    results: str
+    progress: str
+
+
+class Share(msgspec.Struct):
+    """What came of a part."""
+
+    checks: list[report.Check]
+    worlds: list[report.WorldResult]
+    notes: list[str]
+    tracebacks: list[str]
+    elsewhere: dict[str, list[str]]
+
+
+class ShardFailed(RuntimeError):
+    """A process did not come to its end: `status` is how it ended, the message what it said."""
+
+    def __init__(self, status: int, told: str) -> None:
+        super().__init__(told)
+        self.status = status
+
+
+def mine() -> Part | None:
+    """The part that this process is to run, None when it is to run everything."""
+    path = os.environ.get(SHARD)
+    return msgspec.json.decode(Path(path).read_bytes(), type=Part) if path else None
+
+
+def finished(part: Part, case: str) -> None:
+    """Tell that a case is done."""
+    with Path(part.progress).open("a", encoding="utf-8") as file:
+        file.write(f"{case}\n")
+
+
+def hand_over(part: Part, collected: Collected) -> None:
+    """Leave what came of this process's part for the one that asked for it."""
+    share = Share(
+        collected.checks,
+        collected.worlds,
+        collected.notes,
+        collected.tracebacks,
+        {stage: sorted(names) for stage, names in collected.not_here.items()},
+    )
+    Path(part.results).write_bytes(msgspec.json.encode(share))
+
+
+def take_in(collected: Collected, share: Share) -> None:
+    """Add what came of a part to the whole."""
+    begin = len(collected.worlds)
+    for world in share.worlds:
+        if world.again is not None:
+            world.again += begin
+    collected.worlds += share.worlds
+    collected.checks += [
+        check if check.world is None else msgspec.structs.replace(check, world=check.world + begin)
+        for check in share.checks
+    ]
+    collected.notes += [note for note in share.notes if note not in collected.notes]
+    collected.tracebacks += share.tracebacks
+    for stage, names in share.elsewhere.items():
+        collected.not_here.setdefault(stage, set()).update(names)
+
+
+def deal(
+    cases: Sequence[tuple[str, object]], seconds: Mapping[str, float], hands: int, start: float = USUAL_SECONDS
+) -> list[list[str]]:
+    """Deal cases (id, what its gateway's configuration is) out to at most `hands`, evenly by `seconds` of case names.
+
+    Cases of one configuration stay together as far as that is fair: every hand that has some of them starts a gateway.
+    """
+    groups: dict[object, list[str]] = {}
+    for case, configuration in cases:
+        groups.setdefault(configuration, []).append(case)
+
+    def cost(case: str) -> float:
+        return seconds.get(case_name(case), USUAL_SECONDS)
+
+    fair = (sum(cost(case) for case, _ in cases) + start * len(groups)) / hands
+    chunks: list[tuple[float, list[str]]] = []
+    for group in groups.values():
+        total, chunk = start, list[str]()
+        for case in group:
+            if chunk and total + cost(case) > fair:
+                chunks.append((total, chunk))
+                total, chunk = start, []
+            total += cost(case)
+            chunk.append(case)
+        chunks.append((total, chunk))
+    loads = [0.0] * hands
+    dealt: list[list[str]] = [[] for _ in range(hands)]
+    for total, chunk in sorted(chunks, key=lambda each: -each[0]):
+        least = loads.index(min(loads))
+        loads[least] += total
+        dealt[least] += chunk
+    return [hand for hand in dealt if hand]
+
+
+def _times() -> Path:
+    return cache_folder() / "seconds.json"
+
+
+def known_seconds(gateway: str) -> dict[str, float]:
+    """How long the cases took when they were last run against this gateway, by name."""
+    try:
+        read = json.loads(_times().read_text(encoding="utf-8"))
+        return {str(name): float(value) for name, value in read.get(gateway, {}).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def remember_seconds(gateway: str, worlds: Sequence[report.WorldResult]) -> None:
+    """Keep how long cases took, for `known_seconds`. A cache that cannot be written is done without."""
+    took: dict[str, float] = {}
+    for world in worlds:
+        took[case_name(world.case)] = took.get(case_name(world.case), 0.0) + world.seconds
+    try:
+        everybody = json.loads(_times().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        everybody = {}
+    everybody[gateway] = {**everybody.get(gateway, {}), **took}
+    try:
+        _times().parent.mkdir(parents=True, exist_ok=True)
+        _times().write_text(json.dumps(everybody), encoding="utf-8")
+    except OSError:
+        return
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: subprocess.Popen[bytes]
+    part: Part
+    output: Path
+
+
+def run_in_parts(request: RunRequest, hands: Sequence[Sequence[str]]) -> Iterator[str | Share]:
+    """Run each hand in a process of its own; yields the ids of cases as they are done, and then what came of each part.
+
+    Raises `ShardFailed` when one of them breaks off; the others are ended then.
+    """
+    with TemporaryDirectory(prefix="callproof-parts-") as folder:
+        workers: list[_Worker] = []
+        try:
+            for number, hand in enumerate(hands):
+                here = Path(folder, str(number))
+                part = Part(list(hand), f"{here}.results", f"{here}.progress")
+                Path(part.progress).touch()
+                Path(f"{here}.part").write_bytes(msgspec.json.encode(part))
+                workers.append(_start(request, part, Path(f"{here}.part"), Path(f"{here}.output")))
+            seen = dict.fromkeys(range(len(workers)), 0)
+            running = True
+            while running:
+                running = any(worker.process.poll() is None for worker in workers)
+                for number, worker in enumerate(workers):
+                    done = Path(worker.part.progress).read_text(encoding="utf-8").splitlines()
+                    yield from done[seen[number] :]
+                    seen[number] = len(done)
+                    _check(worker)
+                if running:
+                    time.sleep(LOOK_SECONDS)
+            for worker in workers:
+                yield msgspec.json.decode(Path(worker.part.results).read_bytes(), type=Share)
+        finally:
+            for worker in workers:
+                if worker.process.poll() is None:
+                    worker.process.terminate()
+            for worker in workers:
+                worker.process.wait()
+
+
+def _start(request: RunRequest, part: Part, path: Path, output: Path) -> _Worker:
+    whole = list(sys.orig_argv)
+    environment = {**os.environ, SHARD: str(path)}
+    if request.stage == "live" and request.intercept == "namespace":
+        from harness.live.enclosure import MARK
+
+        whole, environment = command(whole), {**environment, MARK: "1"}
+    with output.open("wb") as sink:
+        process = subprocess.Popen(
+            whole, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT
+        )
+    return _Worker(process, part, output)
+
+
+def _check(worker: _Worker) -> None:
+    status = worker.process.poll()
+    if status is None or Path(worker.part.results).exists():
+        return
+    said = worker.output.read_text(encoding="utf-8", errors="replace").strip()
+    _, found, message = said.rpartition("callproof: ")
+    told = message if found else said[-SAID:]
+    raise ShardFailed(status, told or f"a part of the run ended with status {status} and said nothing")
