@@ -81,7 +81,7 @@ def test_empty_results_follow_the_schema_too(tmp_path: Path) -> None:
         ('{"tests": 3, "passed": 3}', "found one with `passed`, `tests`"),
         (
             '{"format": 9, "callproof": "7.0"}',
-            "has results format 9, written by callproof 7.0; this callproof reads format 1",
+            "has results format 9, written by callproof 7.0; this callproof reads formats 1 and 2",
         ),
         ('{"format": 1, "callproof": "0.1.0"}', "does not follow results.schema.json: Object missing required field"),
         (b"\xff\xfe", "is not JSON"),

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.report.model import Check, Column, LadderLine, Results, Verdict, WorldResult, rank
+from harness.report.model import FAILING, Check, Column, LadderLine, Results, Verdict, WorldResult, rank
 from harness.report.summary import RequirementSummary, Summary
 
-NOT_MET = (Verdict.HARNESS_ERROR, Verdict.FAIL, Verdict.WARN)
+NOT_MET = (Verdict.HARNESS_ERROR, Verdict.FAIL, Verdict.UNSTABLE, Verdict.WARN)
 """The verdicts that a report tells about one by one."""
 
 
 @dataclass(slots=True)
 class Exhibit:
-    """One thing that was seen: the check to show, its world, and how many other checks saw the same."""
+    """One thing that was seen: the check to show, its world, and how many other checks saw the same.
+
+    `again`: the world in which the case was run again, and went otherwise. `expected`: the reason that the baseline
+    gives, when it lists all of these checks; None when it does not.
+    """
 
     check: Check
     world: WorldResult | None
     cases: list[str]
     columns: list[Column]
     count: int
+    again: WorldResult | None = None
+    expected: str | None = None
 
     @property
     def offending(self) -> LadderLine | None:
@@ -48,7 +54,7 @@ def failures(results: Results, summary: Summary, *, most: int = 3) -> list[Failu
         for check in entry.with_verdict(*NOT_MET):
             groups.setdefault((check.verdict, check.message), []).append(check)
         ordered = sorted(groups.values(), key=lambda checks: (rank(checks[0].verdict), len(checks)), reverse=True)
-        exhibits = [_exhibit(results, checks) for checks in ordered[:most]]
+        exhibits = [_exhibit(results, summary, checks) for checks in ordered[:most]]
         found.append(Failure(entry, exhibits[0].check.verdict, exhibits, len(ordered) - len(exhibits)))
     return found
 
@@ -58,7 +64,7 @@ def broken_worlds(results: Results) -> list[WorldResult]:
     return list({world.error: world for world in results.worlds if world.error is not None}.values())
 
 
-def _exhibit(results: Results, checks: list[Check]) -> Exhibit:
+def _exhibit(results: Results, summary: Summary, checks: list[Check]) -> Exhibit:
     """Show the check whose world tells its story shortest: that is the one to understand first."""
 
     def effort(check: Check) -> tuple[bool, bool, int]:
@@ -69,5 +75,22 @@ def _exhibit(results: Results, checks: list[Check]) -> Exhibit:
 
     check = min(checks, key=effort)
     cases = list(dict.fromkeys(each.case for each in checks))
-    columns = list(dict.fromkeys(each.column for each in checks))
-    return Exhibit(check, results.world_of(check), cases, columns, len(checks))
+    columns = list(dict.fromkeys(summary.column(each) for each in checks))
+    world = results.world_of(check)
+    again = results.worlds[world.again] if world is not None and world.again is not None else None
+    if check.verdict is not Verdict.UNSTABLE:
+        again = None
+    return Exhibit(check, world, cases, columns, len(checks), again, _expected(results, checks))
+
+
+def _expected(results: Results, checks: list[Check]) -> str | None:
+    """The reason why the baseline expects all of these; empty when it gives none."""
+    reasons = []
+    for check in checks:
+        if check.verdict not in FAILING:
+            return None
+        entry = next((entry for entry in results.expected if entry.covers(check)), None)
+        if entry is None:
+            return None
+        reasons.append(entry.reason)
+    return "; ".join(dict.fromkeys(filter(None, reasons)))

@@ -7,32 +7,22 @@ up by case and model, travel as JSON, and become rows only when somebody opens t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from harness.report.exhibits import NOT_MET, Exhibit, broken_worlds, failures
 from harness.report.ladder import focus
 from harness.report.ladder_svg import STYLE, render_svg_parts
-from harness.report.model import OFFENCE, SEVERITY, Column, Requirement, Results, Verdict, WorldResult, rank
+from harness.report.model import SEVERITY, Column, Requirement, Results, Verdict, WorldResult, rank
+from harness.report.page import ORDER, SYMBOLS, breakable, created, link, prose, script_json, story, words
 from harness.report.summary import RequirementSummary, Summary, summarise
 from harness.report.words import vocabulary
 
 _HERE = Path(__file__).parent
-_ORDER = (Verdict.HARNESS_ERROR, Verdict.FAIL, Verdict.WARN, Verdict.PASS, Verdict.UNSUPPORTED)
-_SYMBOLS = {
-    Verdict.PASS: "✓",
-    Verdict.FAIL: "✕",
-    Verdict.WARN: "!",
-    Verdict.UNSUPPORTED: "–",
-    Verdict.HARNESS_ERROR: "?",
-}
 _MOST_LADDERS = 100
 """Ladders drawn on the page; a run that breaks more has one cause, and the rest stay in results.json."""
 _MOST_SEEN = 20
@@ -57,13 +47,14 @@ def render_html(results: Results) -> str:
     summary = summarise(results)
     drawn = 0
 
-    def ladder(exhibit: Exhibit) -> _Ladder | None:
+    def ladder(exhibit: Exhibit, again: bool = False) -> _Ladder | None:
         nonlocal drawn
-        if exhibit.world is None or not exhibit.world.ladder or drawn >= _MOST_LADDERS:
+        world, seq = (exhibit.again, None) if again else (exhibit.world, exhibit.check.seq)
+        if world is None or not world.ladder or drawn >= _MOST_LADDERS:
             return None
         drawn += 1
         reason = f"{exhibit.check.requirement} is broken here"
-        head, body = render_svg_parts(focus(exhibit.world.ladder, exhibit.check.seq, reason))
+        head, body = render_svg_parts(focus(world.ladder, seq, reason))
         return _Ladder(Markup(head), Markup(body))
 
     return _template().render(
@@ -72,11 +63,11 @@ def render_html(results: Results) -> str:
         failures=failures(results, summary),
         broken=broken_worlds(results)[:10],
         ladder=ladder,
-        story=_story,
-        created=_created(results.created),
-        verdicts=[verdict for verdict in _ORDER if summary.counts[verdict]],
-        symbols=_SYMBOLS,
-        data=Markup(_script_json(_data(results, summary))),
+        story=story,
+        created=created(results.created),
+        verdicts=[verdict for verdict in ORDER if summary.counts[verdict]],
+        symbols=SYMBOLS,
+        data=Markup(script_json(_data(results, summary))),
         style=Markup((_HERE / "report.css").read_text(encoding="utf-8") + STYLE),
         script=Markup((_HERE / "report.js").read_text(encoding="utf-8")),
     )
@@ -92,81 +83,19 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "prose": _prose,
-        "link": _link,
-        "breakable": _breakable,
-        "words": _words,
+        "prose": prose,
+        "link": link,
+        "breakable": breakable,
+        "words": words,
         "area": vocabulary().area,
         "case": _case,
     }
     return environment.get_template("report.html.j2")
 
 
-def _words(verdict: Verdict | None) -> str:
-    return "not checked" if verdict is None else str(verdict).replace("_", " ")
-
-
 def _case(case: str) -> Markup:
     """A case by its own name; where it stands is its tooltip."""
-    return Markup('<span class="case" title="{}">{}</span>').format(case, _breakable(case.rpartition("::")[2]))
-
-
-def _prose(text: str) -> Markup:
-    """Free text with `code` in backticks."""
-    parts = text.split("`")
-    if len(parts) % 2 == 0:
-        return escape(text)
-    return Markup("").join(
-        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
-    )
-
-
-def _breakable(text: str) -> Markup:
-    """A long name that may be broken after its punctuation."""
-    safe = str(escape(text))
-    for mark in ("-", "_", "/", "."):
-        safe = safe.replace(mark, f"{mark}<wbr>")
-    return Markup(safe)
-
-
-def _link(url: str) -> Markup:
-    """A source: a link when it is one, shown without what every link begins with."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https"):
-        return _breakable(url)
-    shown = (parts.netloc.removeprefix("www.") + parts.path).rstrip("/") + (
-        f"#{parts.fragment}" if parts.fragment else ""
-    )
-    return Markup('<a href="{}" rel="noreferrer">{}</a>').format(url, _breakable(shown))
-
-
-def _created(created: str) -> str:
-    try:
-        return f"{datetime.fromisoformat(created):%d %B %Y, %H:%M}".lstrip("0")
-    except ValueError:
-        return created
-
-
-def _story(exhibit: Exhibit) -> list[tuple[str, Markup, Markup | None, bool]]:
-    """Each sentence as its time, its words, the reason when it is marked, and whether this exhibit is about that mark.
-
-    One world may break several requirements; each is shown with its own message in the foreground.
-    """
-    told = []
-    here = f"{exhibit.offending.at:.3f}" if exhibit.offending else None
-    for line in exhibit.world.story if exhibit.world else ():
-        time, seconds, sentence = line.partition(" s  ")
-        if not seconds:
-            time, sentence = "", line.strip()
-        words, offence, reason = sentence.partition(OFFENCE)
-        mine = bool(offence) and (reason == exhibit.check.message or time.strip() == here)
-        told.append((time.strip(), _prose(words), _prose(reason) if offence else None, mine))
-    return told
-
-
-def _script_json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
-    return msgspec.json.encode(value).decode().replace("<", "\\u003c")
+    return Markup('<span class="case" title="{}">{}</span>').format(case, breakable(case.rpartition("::")[2]))
 
 
 def _data(results: Results, summary: Summary) -> dict[str, Any]:
@@ -175,6 +104,7 @@ def _data(results: Results, summary: Summary) -> dict[str, Any]:
     names |= dict.fromkeys(world.case for world in results.worlds)
     cases = {case: number for number, case in enumerate(names)}
     columns = {column: number for number, column in enumerate(summary.columns)}
+    many_days = bool(summary.days[1:])
     return {
         "verdicts": SEVERITY,
         "cases": list(cases),
@@ -182,12 +112,12 @@ def _data(results: Results, summary: Summary) -> dict[str, Any]:
         "requirements": {
             entry.requirement.id: {
                 **_rule(entry.requirement),
-                "rows": _rows(entry, cases, columns),
-                "seen": _seen(results, entry, cases, columns),
+                "rows": _rows(entry, cases, columns, many_days),
+                "seen": _seen(results, entry, cases, summary),
             }
             for entry in summary.requirements
         },
-        "worlds": [_world(world, cases) for world in results.worlds],
+        "worlds": [_world(world, cases, many_days) for world in results.worlds],
     }
 
 
@@ -196,20 +126,22 @@ def _rule(rule: Requirement) -> dict[str, str]:
     return {name: value for name, value in facts.items() if value}
 
 
-def _rows(entry: RequirementSummary, cases: dict[str, int], columns: dict[Column, int]) -> list[list[int]]:
+def _rows(
+    entry: RequirementSummary, cases: dict[str, int], columns: dict[Column, int], many_days: bool
+) -> list[list[int]]:
     """One requirement by case: the case, then for each column the worst verdict (-1: none) and the number of checks."""
     rows: dict[str, list[int]] = {}
     for check in entry.checks:
         row = rows.get(check.case)
         if row is None:
             row = rows[check.case] = [cases[check.case], *([-1, 0] * len(columns))]
-        cell = 1 + 2 * columns[Column(check.model, check.dialect)]
+        cell = 1 + 2 * columns[Column(check.model, check.dialect, check.as_of if many_days else "")]
         row[cell] = max(row[cell], rank(check.verdict))
         row[cell + 1] += 1
     return list(rows.values())
 
 
-def _seen(results: Results, entry: RequirementSummary, cases: dict[str, int], columns: dict[Column, int]) -> list[Any]:
+def _seen(results: Results, entry: RequirementSummary, cases: dict[str, int], summary: Summary) -> list[Any]:
     """The checks that did not pass: verdict, case, column, what was seen, seed and replay command."""
     if entry.verdict not in NOT_MET:
         shown = [check for check in entry.checks if check.message and check.verdict is Verdict.UNSUPPORTED][:1]
@@ -219,13 +151,14 @@ def _seen(results: Results, entry: RequirementSummary, cases: dict[str, int], co
     for check in shown:
         world = results.world_of(check)
         seed, replay = (None, None) if world is None else (world.seed, world.replay)
-        column = columns[check.column]
+        column = summary.columns.index(summary.column(check))
         rows.append([rank(check.verdict), cases[check.case], column, check.message, seed, replay])
     return rows
 
 
-def _world(world: WorldResult, cases: dict[str, int]) -> list[Any]:
-    column = str(Column(world.model, world.dialect)) if world.model or world.dialect else ""
+def _world(world: WorldResult, cases: dict[str, int], many_days: bool) -> list[Any]:
+    day = world.as_of or "" if many_days else ""
+    column = str(Column(world.model, world.dialect, day)) if world.model or world.dialect else ""
     return [
         cases[world.case],
         column,

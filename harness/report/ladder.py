@@ -72,7 +72,7 @@ def ladder_lines(
                 invalid=None if message.invalid is None else printable(message.invalid),
             )
         )
-    return _thin(lines, keep)
+    return thin(lines, keep)
 
 
 def story(messages: Sequence[Message], offending: Collection[int] = (), *, limit: int = 80) -> list[str]:
@@ -154,9 +154,10 @@ def _is_good_answer(message: Message) -> bool:
     return message.kind == "response" and (message.status or 0) < 400
 
 
-def _thin(lines: list[LadderLine], keep: int) -> list[LadderLine]:
+def thin(lines: Sequence[LadderLine], keep: int) -> list[LadderLine]:
+    """At most about `keep` lines of a ladder: those around its marked ones, and its beginning and end."""
     if len(lines) <= keep:
-        return lines
+        return list(lines)
     marked = {place for place, line in enumerate(lines) if line.mark is not None or line.invalid is not None}
     return _cut(lines, _nearest(marked, len(lines), keep))
 

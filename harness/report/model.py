@@ -7,12 +7,16 @@ readers in other languages. Change one, change both, and raise `FORMAT` when an 
 from __future__ import annotations
 
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import msgspec
 
 FORMAT = 1
-"""Version of the `results.json` format that this callproof writes and reads."""
+"""Version of the `results.json` format that this callproof writes for a run."""
+
+KEPT_FORMAT = 2
+"""The same with `grouped` checks, as `callproof keep` writes it. A reader of format 1 alone would miss these checks."""
 
 
 OFFENCE = "  ◀ "
@@ -25,6 +29,7 @@ class Verdict(StrEnum):
     PASS = "pass"
     FAIL = "fail"
     WARN = "warn"
+    UNSTABLE = "unstable"
     UNSUPPORTED = "unsupported"
     HARNESS_ERROR = "harness_error"
 
@@ -33,16 +38,20 @@ SEVERITY: tuple[Verdict, ...] = (
     Verdict.UNSUPPORTED,
     Verdict.PASS,
     Verdict.WARN,
+    Verdict.UNSTABLE,
     Verdict.FAIL,
     Verdict.HARNESS_ERROR,
 )
 """Verdicts from the mildest to the worst: the worst of several is the one that counts."""
 
+FAILING: tuple[Verdict, ...] = (Verdict.FAIL, Verdict.UNSTABLE)
+"""The verdicts that are held against a gateway and end a run with status 1."""
+
 _RANK = {verdict: rank for rank, verdict in enumerate(SEVERITY)}
 
 
 def rank(verdict: Verdict) -> int:
-    """How bad a verdict is: 0 for unsupported, 4 for a harness error."""
+    """How bad a verdict is: 0 for unsupported, 5 for a harness error."""
     return _RANK[verdict]
 
 
@@ -55,15 +64,18 @@ class Level(StrEnum):
 
 
 class Column(NamedTuple):
-    """One column of the matrix: what the gateway was told to talk to."""
+    """One column of the matrix: what the gateway was told to talk to, and the day, "" where it does not matter."""
 
     model: str
     dialect: str
+    as_of: str = ""
 
     def __str__(self) -> str:
         if not self.model:
-            return self.dialect or "any model"
-        return f"{self.model} ({self.dialect})" if self.dialect else self.model
+            name = self.dialect or "any model"
+        else:
+            name = f"{self.model} ({self.dialect})" if self.dialect else self.model
+        return f"{name} as of {self.as_of}" if self.as_of else name
 
 
 class Requirement(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,9 +110,10 @@ class Excluded(msgspec.Struct, frozen=True, kw_only=True):
 class Check(msgspec.Struct, frozen=True, kw_only=True):
     """The verdict on one requirement in one case.
 
-    `model`, `dialect`: what the gateway was told to talk to; empty where it does not matter. `message`: what was seen;
-    may be empty for a pass. `world`: position in `Results.worlds`, None when no world was run. `seq`: number of the
-    offending message on that world's wire, None when it is a message that never came.
+    `model`, `dialect`: what the gateway was told to talk to; empty where it does not matter. `as_of`: the day that the
+    vendors lived in. `message`: what was seen; may be empty for a pass. `world`: position in `Results.worlds`, None
+    when no world was run. `seq`: number of the offending message on that world's wire, None when it is a message that
+    never came.
     """
 
     requirement: str
@@ -109,6 +122,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     model: str = ""
     dialect: str = ""
+    as_of: str = ""
     message: str = ""
     world: int | None = None
     seq: int | None = None
@@ -116,7 +130,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def column(self) -> Column:
         """The column of the matrix that this check belongs to."""
-        return Column(self.model, self.dialect)
+        return Column(self.model, self.dialect, self.as_of)
 
 
 class Shape(StrEnum):
@@ -158,7 +172,8 @@ class WorldResult(msgspec.Struct, kw_only=True):
     `seconds`: world time. `messages`: how many crossed the wire. `trace`: path of the trace file, relative to the
     report. `replay`: the command that runs it again. `story`: the interleaving in words, one message a line. `ladder`:
     kept only for a world with a failure. `error`: what went wrong in the harness or in a fake (never in the gateway).
-    `output`: the end of what the gateway printed; kept only for a world with a failure.
+    `output`: the end of what the gateway printed; kept only for a world with a failure. `again`: position of the world
+    in which the case was run again because it failed here, None when it was not.
     """
 
     case: str
@@ -176,6 +191,69 @@ class WorldResult(msgspec.Struct, kw_only=True):
     ladder: list[LadderLine] = []
     error: str | None = None
     output: str = ""
+    again: int | None = None
+
+
+class Outlook(StrEnum):
+    """What became of a failure that a baseline lists."""
+
+    FAILED = "failed"
+    PASSED = "passed"
+    NOT_RUN = "not_run"
+
+
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
+    """A failure that the baseline of a run lists, and what became of it.
+
+    `case`: name of the case, or a glob. `model`: empty for all of them. `verdict`: `fail`, or `unstable` for a failure
+    that comes and goes. `outcome`: `passed` makes the entry stale, unless it is one that comes and goes.
+    """
+
+    requirement: str
+    case: str
+    model: str = ""
+    verdict: Verdict = Verdict.FAIL
+    reason: str = ""
+    outcome: Outlook = Outlook.NOT_RUN
+
+    @property
+    def stale(self) -> bool:
+        """Whether the run has shown that this failure is no more."""
+        return self.outcome is Outlook.PASSED and self.verdict is not Verdict.UNSTABLE
+
+    def covers(self, check: Check) -> bool:
+        """Whether this is the failure that the check has found. What is listed as unstable may not fail for good."""
+        return (
+            check.requirement == self.requirement
+            and check.verdict in FAILING
+            and (check.verdict is Verdict.UNSTABLE or self.verdict is Verdict.FAIL)
+            and self.about(check)
+        )
+
+    def about(self, check: Check) -> bool:
+        """Whether the check, whatever its verdict, is on the listed requirement, case and model."""
+        return (
+            check.requirement == self.requirement
+            and self.model in ("", check.model)
+            and fnmatchcase(case_name(check.case), self.case)
+        )
+
+
+def case_name(case: str) -> str:
+    """`conformance/test_inbound.py::test_a_call[gpt-realtime-2]` as `a_call`."""
+    return (case.rpartition("::")[2] or case).partition("[")[0].removeprefix("test_")
+
+
+class CheckGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Many checks in a line: the same verdict on one requirement, in several cases. `cases`: positions in `cases`."""
+
+    requirement: str
+    verdict: Verdict
+    cases: list[int]
+    model: str = ""
+    dialect: str = ""
+    as_of: str = ""
+    message: str = ""
 
 
 class Results(msgspec.Struct, kw_only=True):
@@ -183,7 +261,9 @@ class Results(msgspec.Struct, kw_only=True):
 
     `created`: ISO 8601 with an offset. `as_of`: the day that the vendors lived in. `models`: in the order of the
     matrix. `unsupported_claims`: features that the gateway does not claim. `notes`: what a reader must know about how
-    the run was made. `duration_s`: real seconds that it took.
+    the run was made. `duration_s`: real seconds that it took. `baseline`: the file of expected failures that the run
+    was held against, empty for none; `expected`: what became of each. `cases`, `grouped`: checks in the short form of a
+    kept file; reading one turns them into `checks`.
     """
 
     callproof: str
@@ -202,6 +282,10 @@ class Results(msgspec.Struct, kw_only=True):
     excluded: list[Excluded] = []
     checks: list[Check] = []
     worlds: list[WorldResult] = []
+    baseline: str = ""
+    expected: list[Expected] = []
+    cases: list[str] = []
+    grouped: list[CheckGroup] = []
 
     def world_of(self, check: Check) -> WorldResult | None:
         """The world that a check was made in, None when it needed none."""

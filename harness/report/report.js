@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const symbols = { unsupported: "–", pass: "✓", warn: "!", fail: "✕", harness_error: "?" };
+  const symbols = { unsupported: "–", pass: "✓", warn: "!", unstable: "≈", fail: "✕", harness_error: "?" };
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const make = (tag, className, ...children) => {
     const element = document.createElement(tag);
@@ -187,7 +187,7 @@
     }
   }, { rootMargin: "200px" });
   for (const box of all(".ladder-box, ol.story")) watcher.observe(box);
-  addEventListener("beforeprint", () => { for (const details of all(".others")) details.open = true; });
+  addEventListener("beforeprint", () => { for (const details of all(".others, .again")) details.open = true; });
 
   // Worlds: some hundred at a time.
   const worlds = document.getElementById("worlds");

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from harness.report.model import FORMAT, Results
+from harness.report.model import FORMAT, KEPT_FORMAT, Check, Results
 
 SCHEMA = Path(__file__).with_name("results.schema.json")
 """The JSON Schema of `results.json`."""
@@ -57,16 +57,52 @@ def read_results(path: Path) -> Results:
             f"{path}: is not a callproof results file; expected an object with `format` and `callproof`, "
             f"found {_describe(head)}"
         )
-    if head["format"] != FORMAT:
+    if head["format"] not in (FORMAT, KEPT_FORMAT):
         raise ResultsError(
             f"{path}: has results format {head['format']!r}, written by callproof {head['callproof']}; this callproof "
-            f"reads format {FORMAT}. Run the suite again, or read it with the version that wrote it"
+            f"reads formats {FORMAT} and {KEPT_FORMAT}. Run the suite again, or read it with the version that wrote it"
         )
     try:
         results = msgspec.convert(head, Results)
     except msgspec.ValidationError as error:
         raise ResultsError(f"{path}: does not follow {SCHEMA.name}: {error}") from error
     _verify(results, str(path))
+    _ungroup(results)
+    return results
+
+
+def _ungroup(results: Results) -> None:
+    """Turn what a kept file says in short into checks like any other."""
+    level = {requirement.id: requirement.level for requirement in results.requirements}
+    results.checks += [
+        Check(
+            requirement=group.requirement,
+            level=level[group.requirement],
+            case=results.cases[number],
+            verdict=group.verdict,
+            model=group.model,
+            dialect=group.dialect,
+            as_of=group.as_of,
+            message=group.message,
+        )
+        for group in results.grouped
+        for number in group.cases
+    ]
+    results.cases, results.grouped, results.format = [], [], FORMAT
+
+
+def dated(results: Results) -> Results:
+    """The same results with a day on every check, in place: files from before several days could be asked for have it
+    on their worlds only."""
+    if all(check.as_of for check in results.checks):
+        return results
+    known = {(world.model, world.dialect): world.as_of for world in results.worlds if world.as_of}
+    results.checks = [
+        check
+        if check.as_of
+        else msgspec.structs.replace(check, as_of=known.get((check.model, check.dialect)) or results.as_of or "")
+        for check in results.checks
+    ]
     return results
 
 
@@ -77,7 +113,7 @@ def _describe(value: Any) -> str:
 
 
 def _verify(results: Results, where: str) -> None:
-    """Refuse checks that point to a requirement or a world that is not there."""
+    """Refuse checks and worlds that point to what is not there."""
     known = {requirement.id for requirement in results.requirements}
     if len(known) != len(results.requirements):
         seen: set[str] = set()
@@ -93,4 +129,16 @@ def _verify(results: Results, where: str) -> None:
         if check.world is not None and not 0 <= check.world < worlds:
             raise ResultsError(
                 f"{where}: checks[{number}] ({check.case}) points to worlds[{check.world}]; there are {worlds} worlds"
+            )
+    for number, world in enumerate(results.worlds):
+        if world.again is not None and not 0 <= world.again < worlds:
+            raise ResultsError(
+                f"{where}: worlds[{number}] ({world.case}) was run again in worlds[{world.again}]; "
+                f"there are {worlds} worlds"
+            )
+    for number, group in enumerate(results.grouped):
+        if group.requirement not in known or not all(0 <= case < len(results.cases) for case in group.cases):
+            raise ResultsError(
+                f"{where}: grouped[{number}] is on requirement {group.requirement} and cases {group.cases[:4]}; "
+                f"expected one of the {len(known)} requirements listed and positions in the {len(results.cases)} cases"
             )

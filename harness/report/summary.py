@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from harness.report.model import SEVERITY, Check, Column, Requirement, Results, Verdict, rank
+from harness.report.model import FAILING, SEVERITY, Check, Column, Expected, Requirement, Results, Verdict, rank
 
 
 class ExitStatus(IntEnum):
@@ -33,9 +33,9 @@ class RequirementSummary:
     columns: dict[Column, Verdict] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
 
-    def add(self, check: Check) -> None:
-        """Count one more check."""
-        verdict, column = check.verdict, Column(check.model, check.dialect)
+    def add(self, check: Check, column: Column) -> None:
+        """Count one more check, in this column."""
+        verdict = check.verdict
         self.checks.append(check)
         self.counts[verdict] += 1
         if self.verdict is None or rank(verdict) > rank(self.verdict):
@@ -69,21 +69,48 @@ class Summary:
     checks: Counter[Verdict]
     errors: int
     """Worlds in which the harness or a fake went wrong."""
+    days: list[str] = field(default_factory=list)
+    """The days that the vendors lived in, in order."""
+    unexpected: list[Check] = field(default_factory=list)
+    """Checks that failed and that the baseline, if there is one, does not list."""
+    stale: list[Expected] = field(default_factory=list)
+    """Failures that the baseline lists and that are no more."""
+    baseline: bool = False
+    """Whether the run was held against one."""
+
+    def column(self, check: Check) -> Column:
+        """The column of a check; its day is a part of it only where there is more than one."""
+        return check.column if self.days[1:] else Column(check.model, check.dialect)
 
     @property
     def judged(self) -> int:
-        """How many requirements got a verdict on the gateway: pass, warn or fail."""
-        return sum(self.counts[verdict] for verdict in (Verdict.PASS, Verdict.WARN, Verdict.FAIL))
+        """How many requirements got a verdict on the gateway: pass, warn, unstable or fail."""
+        return sum(self.counts[verdict] for verdict in (Verdict.PASS, Verdict.WARN, *FAILING))
 
     @property
     def exit_status(self) -> ExitStatus:
         """The exit status that these results ask for.
 
-        A harness error comes before failures (it may hide some); so does a run that checked nothing.
+        A harness error comes before failures (it may hide some); so does a run that checked nothing. With a baseline
+        only what it does not list counts, and what it lists in vain.
         """
         if self.checks[Verdict.HARNESS_ERROR] or self.errors or not self.checks.total():
             return ExitStatus.HARNESS_ERROR
-        return ExitStatus.FAILURES if self.checks[Verdict.FAIL] else ExitStatus.OK
+        return ExitStatus.FAILURES if self.unexpected or self.stale else ExitStatus.OK
+
+    @property
+    def _expectation(self) -> str:
+        """What the baseline says to the failures; nothing where there is none."""
+        if not self.baseline:
+            return ""
+        new = len({(check.requirement, check.case) for check in self.unexpected})
+        said = f"{many(new, 'failure')} not in the baseline" if new else "as the baseline expects"
+        return f", {said}" + (f"; {self._staleness}" if self.stale else "")
+
+    @property
+    def _staleness(self) -> str:
+        verb = "is" if len(self.stale) == 1 else "are"
+        return f"the baseline lists {many(len(self.stale), 'failure')} that {verb} no more"
 
     def having(self, *verdicts: Verdict) -> list[RequirementSummary]:
         """The requirements whose worst verdict is one of `verdicts`: worst first, then in the order of the registry."""
@@ -97,19 +124,26 @@ class Summary:
         if not self.checks.total():
             return "was not checked at all"
         if harness or self.errors:
-            places = [f"on {_many(harness, 'requirement')}"] if harness else []
-            places += [f"in {_many(self.errors, 'world')}"] if self.errors else []
+            places = [f"on {many(harness, 'requirement')}"] if harness else []
+            places += [f"in {many(self.errors, 'world')}"] if self.errors else []
             tail = f"; it fails {failed} of {self.judged}" if failed else ""
+            tail += f"; it is unstable on {self.counts[Verdict.UNSTABLE]}" if self.counts[Verdict.UNSTABLE] else ""
             return f"could not be judged {' and '.join(places)}: the harness went wrong{tail}"
-        if failed:
-            return f"fails {failed} of {_many(self.judged, 'requirement')}"
+        unstable = self.counts[Verdict.UNSTABLE]
+        if failed or unstable:
+            found = [("fails", failed), ("is unstable on", unstable)]
+            parts = [f"{verb} {number}" for verb, number in found if number]
+            return f"{' and '.join(parts)} of {many(self.judged, 'requirement')}{self._expectation}"
+        if self.stale:
+            return f"meets every MUST; {self._staleness}"
         if self.counts[Verdict.WARN]:
-            warnings = _many(self.counts[Verdict.WARN], "warning")
-            return f"meets every MUST of {_many(self.judged, 'requirement')}, with {warnings}"
-        return f"meets all {_many(self.judged, 'requirement')}"
+            warnings = many(self.counts[Verdict.WARN], "warning")
+            return f"meets every MUST of {many(self.judged, 'requirement')}, with {warnings}"
+        return f"meets all {many(self.judged, 'requirement')}"
 
 
-def _many(number: int, noun: str) -> str:
+def many(number: int, noun: str) -> str:
+    """`1 check`, `1,200 checks`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
@@ -119,8 +153,13 @@ def summarise(results: Results) -> Summary:
     Requirements and areas keep the order of the registry, models the order of `Results.models`.
     """
     entries = {requirement.id: RequirementSummary(requirement) for requirement in results.requirements}
+    days = sorted({check.as_of for check in results.checks if check.as_of})
+    unexpected = []
     for check in results.checks:
-        entries[check.requirement].add(check)
+        column = check.column if days[1:] else Column(check.model, check.dialect)
+        entries[check.requirement].add(check, column)
+        if check.verdict in FAILING and not any(entry.covers(check) for entry in results.expected):
+            unexpected.append(check)
     order = {model: place for place, model in enumerate(results.models)}
     seen = dict.fromkeys(column for entry in entries.values() for column in entry.columns)
     columns = sorted(seen, key=lambda column: (order.get(column.model, len(order)), column))
@@ -135,4 +174,15 @@ def summarise(results: Results) -> Summary:
         counts[entry.verdict] += 1
         checks.update(entry.counts)
     errors = sum(world.error is not None for world in results.worlds)
-    return Summary(list(entries.values()), list(areas.values()), columns, counts, checks, errors)
+    return Summary(
+        requirements=list(entries.values()),
+        areas=list(areas.values()),
+        columns=columns,
+        counts=counts,
+        checks=checks,
+        errors=errors,
+        days=days,
+        unexpected=unexpected,
+        stale=[entry for entry in results.expected if entry.stale],
+        baseline=bool(results.baseline),
+    )

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from harness.report.exhibits import Exhibit, Failure, broken_worlds, failures
 from harness.report.ladder import around, focus, styled_text
+from harness.report.markdown import baseline_notes
 from harness.report.model import Results, Verdict
 from harness.report.summary import Summary, summarise
 from harness.report.words import printable, vocabulary
@@ -19,12 +20,13 @@ STYLES = {
     Verdict.PASS: ("✓", "green"),
     Verdict.FAIL: ("✗", "bold red"),
     Verdict.WARN: ("!", "yellow"),
+    Verdict.UNSTABLE: ("≈", "bold yellow"),
     Verdict.UNSUPPORTED: ("–", "dim"),
     Verdict.HARNESS_ERROR: ("?", "bold magenta"),
 }
 """Symbol and style of each verdict."""
 
-_COLUMNS = (Verdict.PASS, Verdict.FAIL, Verdict.WARN, Verdict.UNSUPPORTED, Verdict.HARNESS_ERROR)
+_COLUMNS = (Verdict.PASS, Verdict.FAIL, Verdict.UNSTABLE, Verdict.WARN, Verdict.UNSUPPORTED, Verdict.HARNESS_ERROR)
 _WIDEST = 120
 _OUTPUT_LINES = 8
 _LADDERS = 3
@@ -85,7 +87,7 @@ def _say(console: Console, what: RenderableType, width: int) -> None:
 
 _ASCII = str.maketrans(
     {"✓": "+", "✗": "x", "–": "-", "…": "~", "×": "x", "·": "|", "│": "|", "─": "-", "╌": ".", "═": "=", "▶": ">"}
-    | {"◀": "<", "⋮": ":", "╰": "`", "⟲": "@", "→": ">", "━": "-"}
+    | {"≈": "~", "◀": "<", "⋮": ":", "╰": "`", "⟲": "@", "→": ">", "━": "-"}
 )
 
 
@@ -121,6 +123,10 @@ def _failure(failure: Failure, width: int, *, picture: bool, output: str = "") -
         facts.add_row("source", Text(rule.source))
     facts.add_row("seen", Text(exhibit.check.message, style))
     facts.add_row("in", _place(exhibit))
+    if exhibit.again is not None:
+        facts.add_row("", Text("unstable: it did not fail when it was run again", "yellow"))
+    if exhibit.expected is not None:
+        facts.add_row("expected", Text(exhibit.expected or "by the baseline, which gives no reason"))
     if failure.more:
         facts.add_row("", Text(f"and {failure.more} more, different in other worlds: see the report"))
     parts: list[RenderableType] = [head, Padding(facts, (0, 0, 0, 2), expand=False)]
@@ -144,8 +150,8 @@ def _last_lines(output: str) -> str:
 
 def _place(exhibit: Exhibit) -> Text:
     text = Text(exhibit.check.case)
-    if any(exhibit.check.column):
-        text.append(f"  {exhibit.check.column}")
+    if exhibit.columns and any(exhibit.columns[0]):
+        text.append(f"  {exhibit.columns[0]}")
     if exhibit.world is not None and exhibit.world.seed is not None:
         text.append(f"  seed {exhibit.world.seed}")
     if exhibit.count > 1:
@@ -162,6 +168,6 @@ def _headline(results: Results, summary: Summary) -> Text:
         f"\n{summary.checks.total():,} checks in {len(results.worlds):,} worlds on the {results.stage} stage, {seed}, "
         f"{results.duration_s:.1f} s."
     )
-    for note in results.notes:
+    for note in (*results.notes, *baseline_notes(results, summary)):
         text.append(f"\nNote: {note}", "yellow")
     return text
