@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,13 @@ import aiohttp
 import openai
 import pytest
 from aiohttp import web
+from serve_stand import Stand, gateway, standing
 from twilio.base.exceptions import TwilioRestException
 from twilio.rest import Client
 
-from conformance.serving import CALLER, NUMBER, Bench, CannotListen, make_bench_knobs, serving
+from conformance.serving import CALLER, NUMBER, CannotListen, make_bench_knobs, serving
 from fakes.people.person import Person
 from harness.run import FACTS_DATE
-from reference_impl.config import load
-from reference_impl.gateway import Gateway
 
 CALLPROOF = [sys.executable, "-c", "from harness.cli import main; main()"]
 KEYS = {
@@ -224,59 +223,10 @@ def _port(url: str) -> int:
 # -- the control API
 
 
-@dataclass(slots=True)
-class Stand:
-    """The vendors on loopback in this process, and a client of the control API."""
-
-    bench: Bench
-    ready: dict[str, str]
-    http: aiohttp.ClientSession
-
-    async def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        async with self.http.request(method, path, json=body) as answer:
-            return answer.status, await answer.json()
-
-    def person(self, sid: str) -> Person:
-        return self.bench.people[sid]
-
-
 @pytest.fixture
 async def stand() -> AsyncIterator[Stand]:
-    async with (
-        serving("127.0.0.1", 0, FACTS_DATE, make_bench_knobs({})) as (bench, ready),
-        aiohttp.ClientSession(ready["control.url"]) as http,
-    ):
-        yield Stand(bench, ready, http)
-
-
-@asynccontextmanager
-async def gateway(ready: dict[str, str]) -> AsyncIterator[str]:
-    """The reference gateway, told what `serve` prints; its URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    config = load(
-        (),
-        {
-            "GATEWAY_PUBLIC_URL": url,
-            "GATEWAY_TOKEN": "operator",
-            "OPENAI_API_KEY": ready["openai.api_key"],
-            "OPENAI_BASE_URL": ready["openai.base_url"],
-            "TWILIO_ACCOUNT_SID": ready["twilio.account_sid"],
-            "TWILIO_AUTH_TOKEN": ready["twilio.auth_token"],
-            "TWILIO_BASE_URL": ready["twilio.base_url"],
-            "TWILIO_NUMBER": ready["twilio.number"],
-        },
-    )
-    it = Gateway(config)
-    runner = web.AppRunner(it.app(), access_log=None, shutdown_timeout=1)
-    await it.start()
-    await runner.setup()
-    await web.SockSite(runner, listener).start()
-    try:
-        yield url
-    finally:
-        await it.close()
-        await runner.cleanup()
+    async with standing() as it:
+        yield it
 
 
 async def test_a_call_to_a_gateway_is_answered_and_can_be_read(stand: Stand) -> None:
@@ -442,7 +392,7 @@ WEBHOOK = "http://127.0.0.1:9/voice"
             "/phones",
             {"number": CALLER, "behaviour": "sing"},
             400,
-            "behaviour is answer, busy, reject or ignore",
+            "behaviour is answer, manual, busy, reject or ignore",
         ),
         ("GET", "/wire?since=begin", None, 400, "since is the number of a message, such as 0"),
         ("PUT", "/knobs/twilio.loacl_urls", {"value": 1}, 400, "did you mean twilio.local_urls?"),
