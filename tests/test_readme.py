@@ -10,9 +10,11 @@ import pytest
 
 from harness.cli import main
 from harness.profile import load_profile
+from harness.report.verdicts import load_verdicts
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-PROFILES = re.findall(r"^ *```toml\n(.*?)^ *```", README, re.S | re.M)
+TABLES = re.findall(r"^ *```toml\n(.*?)^ *```", README, re.S | re.M)
+PROFILES = [text for text in TABLES if "[[verdict]]" not in text]
 
 
 @pytest.mark.parametrize("text", PROFILES)
@@ -21,6 +23,13 @@ def test_a_profile_is_valid(text: str, tmp_path: Path) -> None:
     head = "" if "[gateway]" in lines else '[gateway]\nname = "mine"\ncommand = ["true"]\n'
     (tmp_path / "profile.toml").write_text(head + "\n".join(lines))
     assert load_profile(tmp_path).claims.features
+
+
+def test_verdicts_are_valid(tmp_path: Path) -> None:
+    (verdicts,) = [text for text in TABLES if "[[verdict]]" in text]
+    (tmp_path / "VERDICTS.toml").write_text(verdicts)
+    (note,) = load_verdicts(tmp_path / "VERDICTS.toml")
+    assert note.fits("1.14.0", "LIFE-003")
 
 
 def test_there_are_profiles_and_commands() -> None:
