@@ -177,12 +177,13 @@ def doctor() -> None:
     """Say what this machine can do: stages, interception, WebRTC, browsers. Exit status 1 when nothing can run."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from harness.live.capabilities import findings, word
 
     table = Table("what", "", "", box=None, pad_edge=False)
     found = list(findings())
     for one in found:
-        table.add_row(one.name, word(one), one.told)
+        table.add_row(one.name, word(one), Text(one.told))
     Console().print(table)
     sys.exit(int(any(one.needed and not one.ok for one in found)))

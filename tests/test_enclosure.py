@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from harness.cli import main
 from harness.live.capabilities import enclosure_problem, findings, word
 from harness.live.enclosure import MARK, NoEnclosure, command, inside, unshare_options
 from tests.clients.needs import missing, need
@@ -160,3 +162,11 @@ def test_where_there_is_no_unshare_it_is_said_what_to_do(monkeypatch: pytest.Mon
 def test_inside_is_told_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(MARK, "1")
     assert inside()
+
+
+def test_the_doctor_says_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    done = CliRunner().invoke(main, ["doctor"])
+    assert done.exit_code == 0
+    assert "pip install 'callproof[webrtc]'" in done.output
+    assert "live stage, namespace" in done.output
