@@ -19,6 +19,8 @@ from conformance.invariants_azure import AZURE_INVARIANTS
 from conformance.invariants_leaks import LEAK_INVARIANTS
 from conformance.invariants_openai import OPENAI_INVARIANTS
 from conformance.invariants_talk import TALK_INVARIANTS
+from fakes.audio import PHRASES, Heard
+from fakes.people import nearly_whole
 from harness.stage import PUBLIC_HOST
 from harness.suite import Checks
 from harness.wire import Message
@@ -29,6 +31,12 @@ PUSHED = 1024 * 1024
 
 PLAYED_WITHIN = 2.0
 """Seconds after the first audio of a response in which a gateway that plays it at all has sent some."""
+
+HEARD = ("start_ms", "end_ms", "heard_ms", "complete", "from_ms", "to_ms")
+"""What `heard.end` tells of a phrase, in the order of `Heard`."""
+
+INTERRUPTIONS = ("speech.start", "hangup", "ended", "clear", "stop", "close", "response.done")
+"""The person speaks or is gone; the stream is cleared or ends; the session ends, or a response before its time."""
 
 FORMAT_KEYS = ("session.audio.input.format", "session.audio.output.format")
 BETA_FORMAT_KEYS = ("session.input_audio_format", "session.output_audio_format")
@@ -217,6 +225,32 @@ def audio_of_the_model_is_played(evidence: Evidence, check: Checks) -> None:
                 continue
             played = any(m.seq > delta.seq and m.at < delta.at + PLAYED_WITHIN for m in media)
             check("OAI-AU-002", played, f"no media within {PLAYED_WITHIN:g} s of the model's audio", at=delta)
+
+
+def phrases_are_heard_to_their_end(evidence: Evidence, check: Checks) -> None:
+    """AUD-004: to the last syllable, what nobody interrupted. Whatever else is missing, those miss who wait for it."""
+    for heard in evidence.wire.all("heard.end", channel="phone"):
+        phrase = Heard(str(heard.body), *(heard.meta[name] for name in HEARD))
+        if phrase.complete:
+            check("AUD-004", True)
+        elif nearly_whole(phrase) and not _interrupted(evidence, heard):
+            lost = PHRASES[phrase.phrase].duration_ms - phrase.to_ms
+            check("AUD-004", False, f"the last {lost:.0f} ms of {phrase.phrase!r} were not heard", at=heard)
+
+
+def _interrupted(evidence: Evidence, heard: Message) -> bool:
+    """Whether anything happened, while a phrase was being heard, that may have cut it short: see `INTERRUPTIONS`.
+
+    With several calls in a world the model's side of any of them will do.
+    """
+    begun = heard.meta["start_ms"] / 1000 - IN_FLIGHT
+    for message in evidence.wire.all(INTERRUPTIONS, after=begun, before=heard):
+        if message.channel.endswith(".realtime"):
+            if message.kind == "close" or message.get("response.status") != "completed":
+                return True
+        elif message.connection.partition("/")[0] == heard.connection:
+            return True
+    return False
 
 
 def stream_messages_are_valid(evidence: Evidence, check: Checks) -> None:
@@ -412,6 +446,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     function_calls_are_answered_once,
     appended_audio_is_well_formed,
     audio_of_the_model_is_played,
+    phrases_are_heard_to_their_end,
     stream_messages_are_valid,
     nothing_is_sent_after_the_end,
     twiml_is_good,

@@ -14,7 +14,8 @@ async def test_a_caller_is_greeted_and_answered(world: PhoneWorld, check: Checks
     caller.dial(world.twilio, world.number)
     with check.expects("AUD-001"):
         await caller.connected(within=10)
-        await caller.hears("greeting", within=10)
+        greeting = await caller.hears("greeting", within=10)
+    check("AUD-001", greeting.complete, f"only {greeting.to_ms / 1000:.2f} s of the greeting were heard")
     session = await world.session(1)
     check("OAI-TU-003", *responses_before_speech(world))
     await caller.says("what_time")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from conformance.assembly import PhoneWorld
 from fakes.openai.brain import Brain, Call, Output, Prompt
+from fakes.people import nearly_whole
 from harness.suite import Checks, case
 
 
@@ -68,10 +69,12 @@ async def test_the_model_ends_the_call(world: PhoneWorld, check: Checks) -> None
     """The caller says goodbye; the model calls the tool that ends the call; the caller hears the farewell, whole, and
     the line goes dead."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    greeting = await caller.hears("greeting", within=10)
     await caller.says("goodbye")
     await world.sees("response.function_call_arguments.done", source="openai", within=8)
     with check.expects("TOOL-004"):
         await caller.ended(within=15)
-    cut = [h.phrase for h in caller.heard if not h.complete]
+    # A gateway that loses the end of everything loses that of the goodbye, too: AUD-004 says so, no hang-up did it.
+    lossy = not greeting.complete
+    cut = [h.phrase for h in caller.heard if not (nearly_whole(h) if lossy else h.complete)]
     check("TOOL-005", not cut, f"cut off by the hang-up: {cut}")

@@ -306,6 +306,20 @@ def test_what_session_model_shows(path: str, knob: str, shown: str) -> None:
     assert {message.source for message in client.recorder.messages} == {"azure"}
 
 
+@pytest.mark.parametrize("knob", ["deployment", "model"])
+def test_to_repeat_the_deployment_is_no_change_of_model(knob: str) -> None:
+    client = Azure(session_model=knob).connect(V1)
+    created = client.wait(5)[0]
+    shown = created["session"]["model"]
+    for name in ("agent", shown):
+        client.send("session.update", session={"type": "realtime", "model": name})
+        (updated,) = client.wait(1)
+        assert (updated["type"], updated["session"]["model"]) == ("session.updated", shown)
+    client.send("session.update", session={"type": "realtime", "model": "chat"})
+    (refused,) = client.wait(1)
+    assert refused["error"]["param"] == "session.model"
+
+
 @pytest.mark.parametrize("minutes", [30, 60])
 def test_the_end_of_a_session(minutes: int) -> None:
     client = Azure(session_minutes=minutes).connect(V1)

@@ -200,6 +200,28 @@ def _played(hand: Hand, after: float, until: float = 60.0, media: bool = True, b
     hand.from_stream("stop", {})
 
 
+def _heard(hand: Hand, to_ms: int = 2900, *between: Callable[[Hand], object], phrase: str = "greeting") -> None:
+    """Three seconds of a greeting are played, and it is heard `to_ms` far. `between`: what happens meanwhile."""
+    began = hand.at
+    hand.at = began + 2
+    for happens in between:
+        happens(hand)
+    hand.at = began + 3.3
+    begun = round(began * 1000)
+    told = {"start_ms": begun, "end_ms": begun + to_ms, "heard_ms": to_ms, "from_ms": 0, "to_ms": to_ms}
+    whole = to_ms == PHRASES["greeting"].duration_ms
+    hand.put("twilio", "caller", "phone", "heard.end", phrase, "call1", complete=whole, **told)
+
+
+def _on_phone(kind: str, call: str = "call1") -> Callable[[Hand], object]:
+    return lambda h: h.put("caller", "twilio", "phone", kind, None, call)
+
+
+def _done(status: str, channel: str = "openai") -> Callable[[Hand], object]:
+    body = {"response": {"status": status}}
+    return lambda h: h.put(channel, "gateway", f"{channel}.realtime", "response.done", body, f"{channel}#1")
+
+
 def _stream(hand: Hand, sid: str = "MZ1", payload: str = ULAW, invalid: str | None = None, early: bool = False) -> None:
     start = ("start", {"streamSid": "MZ1"})
     if not early:
@@ -354,6 +376,20 @@ RULES = {
             "never": ("OAI-AU-002", lambda h: _played(h, 1, media=False)),
             "late": ("OAI-AU-002", lambda h: _played(h, 2.1)),
             "only before": ("OAI-AU-002", lambda h: _played(h, 1, media=False, before=True)),
+        },
+    ),
+    "heard": Rule(
+        rules.phrases_are_heard_to_their_end,
+        lambda h: (_heard(h, 3000), _heard(h, 1000), _heard(h, 2700)),
+        frozenset({"AUD-004"}),
+        {
+            "100 ms less": ("AUD-004", lambda h: _heard(h)),
+            "one of two": ("AUD-004", lambda h: (_heard(h, 3000), _heard(h, 2800))),
+            "after clear": ("AUD-004", lambda h: (h.to_stream("clear", {}), setattr(h, "at", 1), _heard(h))),
+            "before clear": ("AUD-004", lambda h: (_heard(h), h.to_stream("clear", {}))),
+            "clear elsewhere": ("AUD-004", lambda h: _heard(h, 2900, lambda h: h.to_stream("clear", {}, on=2))),
+            "another speaks": ("AUD-004", lambda h: _heard(h, 2900, _on_phone("speech.start", "call12"))),
+            "completed": ("AUD-004", lambda h: _heard(h, 2900, _done("completed"))),
         },
     ),
     "stream": Rule(
@@ -516,6 +552,31 @@ def test_a_tool_call_may_stay_open_when_the_call_ends_first() -> None:
     hand = Hand()
     _tool(hand, closed=4)
     assert verdicts(rules.function_calls_are_answered_once, hand) == {}
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [
+        lambda h: h.to_stream("clear", {}),
+        lambda h: h.from_stream("stop", {}),
+        lambda h: h.to_stream("close"),
+        lambda h: h.from_model("close"),
+        _on_phone("speech.start"),
+        _on_phone("ended"),
+        _done("cancelled"),
+        _done("failed", "azure"),
+    ],
+)
+def test_what_was_interrupted_need_not_be_heard_to_its_end(happens: Callable[[Hand], object]) -> None:
+    hand = Hand()
+    _heard(hand, 2900, happens)
+    assert verdicts(rules.phrases_are_heard_to_their_end, hand) == {}
+
+
+def test_a_sound_that_nobody_knows_has_no_end_to_be_lost() -> None:
+    hand = Hand()
+    _heard(hand, 2900, phrase="?")
+    assert verdicts(rules.phrases_are_heard_to_their_end, hand) == {}
 
 
 @pytest.mark.parametrize("until", [0.5, 1.9])

@@ -239,6 +239,24 @@ def test_an_update_with_anything_wrong_is_refused_as_a_whole(
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
+def test_to_repeat_the_model_is_no_change(dialect: str) -> None:
+    client = opened(dialect)
+    asked = client.session.wire["model"]
+    snapshot = client.session.wire["model"] = f"{asked}-2026-05-07"
+    kind = {} if dialect == "beta" else {"type": "realtime"}
+    for name in (asked, snapshot):
+        client.send("session.update", session={**kind, "model": name, "instructions": f"Be {name}."})
+        (updated,) = client.events()
+        assert updated["type"] == "session.updated"
+        assert updated["session"]["model"] == snapshot
+        assert updated["session"]["instructions"] == f"Be {name}."
+    for name in ("gpt-realtime-1.5", f"{asked}-2026", ""):
+        client.send("session.update", session={**kind, "model": name, "instructions": "Be another."})
+        assert client.error()["message"] == f"The model of a session cannot be changed: it is '{snapshot}'."
+    assert client.session.wire["instructions"] == f"Be {snapshot}."
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_the_voice_is_locked_once_the_assistant_has_spoken(dialect: str) -> None:
     client = opened(dialect)
     voice = {"voice": "echo"} if dialect == "beta" else {"type": "realtime", "audio": {"output": {"voice": "echo"}}}

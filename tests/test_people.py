@@ -10,7 +10,7 @@ import pytest
 from twilio_world import CALLEE, NUMBER, World
 
 from fakes import audio
-from fakes.people import NotConnected, NotEnded, NotHeard, NotSilent
+from fakes.people import NotConnected, NotEnded, NotHeard, NotSilent, nearly_whole
 from fakes.twilio import Stream
 
 
@@ -171,6 +171,60 @@ async def test_part_of_a_phrase() -> None:
     heard, _ = await passes(world, world.caller.hears("long_answer", complete=False))
     assert not heard.complete
     assert heard.heard_ms == pytest.approx(1120, abs=40)
+
+
+def spoken(phrase: str, begin: int = 0, hole: int = 0, lost: int = 0) -> bytes:
+    """A phrase in mu-law, without its first `begin` ms, `hole` ms after 600 ms, and its last `lost` ms."""
+    sound = audio.speak(phrase)
+    return sound[begin * 8 : 4800] + sound[4800 + hole * 8 : len(sound) - lost * 8]
+
+
+@pytest.mark.parametrize("lost", [10, 20, 100, 140, 200])
+@pytest.mark.parametrize("phrase", ["greeting", "its_noon", "weather_sunny"])
+async def test_a_phrase_without_the_end_of_its_end_is_understood(phrase: str, lost: int) -> None:
+    world = World()
+    _, stream = world.streaming()
+    duration = audio.phrase(phrase).duration_ms
+    world.plays(stream, spoken(phrase, lost=lost))
+    heard, _ = await passes(world, world.caller.hears(phrase))
+    assert (heard.complete, heard.from_ms, heard.to_ms) == (False, 0, duration - lost)
+    end = [message.meta for message in world.recorded("phone") if message.kind == "heard.end"][-1]
+    assert (end["complete"], end["from_ms"], end["to_ms"]) == (False, 0, duration - lost)
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        {"lost": 220},
+        {"hole": 20},
+        {"hole": 20, "lost": 100},
+        {"begin": 20},
+        {"begin": 100, "lost": 100},
+        {"begin": 120},
+    ],
+    ids=str,
+)
+async def test_more_than_the_end_is_missing(missing: dict[str, int]) -> None:
+    world = World()
+    _, stream = world.streaming()
+    world.plays(stream, spoken("its_noon", **missing))
+    with pytest.raises(NotHeard, match=r"Heard instead: 'its_noon' from .* s of it"):
+        await passes(world, world.caller.hears("its_noon", within=4))
+    heard, _ = await passes(world, world.caller.hears("its_noon", within=1, complete=False))
+    assert not heard.complete
+
+
+async def test_what_came_twice_is_no_whole_phrase() -> None:
+    world = World()
+    _, stream = world.streaming()
+    sound = audio.speak("its_noon")
+    world.plays(stream, sound[:4800] + sound[4480:-800])
+    with pytest.raises(NotHeard):
+        await passes(world, world.caller.hears("its_noon", within=4))
+
+
+def test_a_sound_that_nobody_knows_is_not_nearly_whole() -> None:
+    assert not nearly_whole(audio.Heard(audio.UNKNOWN, 0, 500, 500, False, 0, 500))
 
 
 async def test_end_of_the_call_ends_the_waiting() -> None:

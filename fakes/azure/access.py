@@ -98,7 +98,7 @@ class AzureAccess(Access):
             raise VendorError("azure_operation_not_supported", operation="realtime", model=model.name)
         shown = self._knobs["azure.session_model"]
         by_deployment = shown == "deployment" or (shown == "deployment_on_v1" and dialect == "ga")
-        return model if by_deployment else replace(model, deployment="")
+        return replace(model, shows_deployment=by_deployment)
 
     def translation_model(self, credential: Credential, name: str) -> Model:
         """See `Access.translation_model`; `name` is that of a deployment."""

@@ -18,7 +18,8 @@ class Model:
     `reasoning`: it thinks, and calls several tools at once. `context_tokens`: what it can take in and give out,
     together. For transcription: `turn_detection`, `prompt`, `logprobs`, `delay` and `keywords` say what it supports;
     `deltas` is `whole` (one with all the text) or `words`; `billed` by `tokens` or `duration`; `speakers`: it tells who
-    speaks; `tells_language`: which languages it heard. `deployment`: the name that a customer has given it, if any.
+    speaks; `tells_language`: which languages it heard. `deployment`: the name that a customer has given it, if any;
+    `shows_deployment`: sessions call it so.
     """
 
     name: str
@@ -39,11 +40,17 @@ class Model:
     speakers: bool = False
     tells_language: bool = False
     deployment: str = ""
+    shows_deployment: bool = True
+
+    @property
+    def asked(self) -> str:
+        """What clients ask for it by: the name that a customer has deployed it under, or its own."""
+        return self.deployment or self.name
 
     @property
     def shown(self) -> str:
-        """What a session calls it: the name that a customer has deployed it under, or its own."""
-        return self.deployment or self.name
+        """What a session calls it: what it is asked for by, or its own name."""
+        return self.asked if self.shows_deployment else self.name
 
     def offered(self, day: date) -> bool:
         """Whether the model can be used on that day."""

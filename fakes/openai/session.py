@@ -86,6 +86,8 @@ class RealtimeSession(Connected):
         self.media = media
         self.kind = kind
         self.model = model.name if model is not None else None
+        self.asked = model.asked if model is not None else None
+        """The model by the name that it was asked for."""
         self.shape = 0
         """Which of the allowed shapes the session objects have, see `fakes.openai.shapes`."""
         self.refuse_updates: str | None = None
@@ -332,7 +334,9 @@ class RealtimeSession(Connected):
             raise VendorError(self.refuse_updates)
         if self.kind == "realtime":
             spoke, answering = self._answers.spoke, self._answers.active is not None
-            check_update(self.dialect, self._catalogue, self.wire, update, spoke=spoke, answering=answering)
+            update = check_update(
+                self.dialect, self._catalogue, self.wire, update, asked=self.asked, spoke=spoke, answering=answering
+            )
             model = self._catalogue.models.get(self.model or "")
             update = check_reasoning(model, update, "session", self.knobs)
         merged = self.dialect.merged(self.wire, update)

@@ -17,15 +17,17 @@ def check_update(
     session: Mapping[str, Any],
     update: Mapping[str, Any],
     *,
+    asked: str | None,
     spoke: bool,
     answering: bool,
-) -> None:
-    """Raise `VendorError` when a realtime session may not be updated so.
+) -> dict[str, Any]:
+    """The update of a realtime session without its model, which never changes. Raises `VendorError` if it may not be.
 
-    `spoke`: there is audio of the assistant. `answering`: a response is being made.
+    `asked`: the model as the client asked for it, which the session may show as a snapshot or a deployment: to name
+    either is no change. `spoke`: there is audio of the assistant. `answering`: a response is being made.
     """
     model = dialect.get(update, "model")
-    if model is not None and model != dialect.get(session, "model"):
+    if model not in (None, asked, dialect.get(session, "model")):
         raise VendorError("cannot_update_model", param=dialect.param("model"), model=dialect.get(session, "model"))
     check_output(dialect, catalogue, update, "session")
     voice = dialect.get(update, "voice")
@@ -37,6 +39,7 @@ def check_update(
     tracing = dialect.get(session, "tracing")
     if tracing is not None and dialect.has(update, "tracing") and dialect.get(update, "tracing") != tracing:
         raise VendorError("cannot_update_tracing", param=dialect.param("tracing"))
+    return {key: value for key, value in update.items() if key != "model"}
 
 
 def check_transcription(

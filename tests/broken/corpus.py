@@ -239,6 +239,7 @@ _ALL = (
     _fault("streams:extra_field", "TWI-ST-001"),
     _serves_nobody("streams:call_sid_for_stream_sid", "LIFE-005 TWI-ST-002"),
     _serves_nobody("streams:drops_odd_bytes", "LIFE-005"),
+    _fault("streams:drops_the_tail", "AUD-001 AUD-002 AUD-004"),
     _fault("streams:drops_early_audio", "", "AUD-006"),
     _fault("streams:batches_audio", "", "AUD-005"),
     _fault("streams:sends_after_stop", "TWI-ST-008"),

@@ -62,6 +62,25 @@ class DropsOddBytes(Bridge):
         await super().on_audio_delta({**event, "delta": b64encode(whole).decode()})
 
 
+class DropsTheTail(Bridge):
+    """The last 100 ms of every utterance stay in a converter that nobody flushes.
+
+    Seen in pipecat before 1.14 (#4993, #5386), whose stream resampler is asked for what is in it by the next sound
+    only. Each sentence ends a syllable early, which people put down to the line.
+    """
+
+    tail = b""
+    speaking = ""
+
+    async def on_audio_delta(self, event: Frame) -> None:
+        if event["item_id"] != self.speaking:
+            self.speaking, self.tail = event["item_id"], b""
+        audio = self.tail + a2b_base64(event["delta"])
+        sent, self.tail = audio[:-800], audio[-800:]
+        if sent:
+            await super().on_audio_delta({**event, "delta": b64encode(sent).decode()})
+
+
 class DropsEarlyAudio(Bridge):
     """What the caller says before the session is ready is thrown away.
 
@@ -193,6 +212,7 @@ sends_wav_header = bridge(SendsWavHeader)
 extra_field = bridge(ExtraField)
 call_sid_for_stream_sid = bridge(CallSidForStreamSid)
 drops_odd_bytes = bridge(DropsOddBytes)
+drops_the_tail = bridge(DropsTheTail)
 drops_early_audio = bridge(DropsEarlyAudio)
 batches_audio = bridge(BatchesAudio)
 sends_after_stop = bridge(SendsAfterStop)
