@@ -22,10 +22,17 @@ from harness.suite import Column
 from harness.trace import Trace
 
 GATEWAYS = Path(__file__).parent / "gateways"
+OWN_GATEWAYS = "callproof"
+"""The folder of a project in which `new-gateway` puts profiles."""
 DEFAULT_GATEWAY = "reference"
 DEFAULT_MODELS = ("gpt-realtime-2", "gpt-4o-realtime-preview")
 BETA_DAY = dt.date(2026, 4, 15)
 """The day for models that only speak beta when nobody says otherwise: both dialects were alive."""
+
+
+def gateway_folders() -> list[Path]:
+    """Where profiles are found by their names: those of the project at hand, and those that come with callproof."""
+    return [GATEWAYS, Path.cwd() / OWN_GATEWAYS]
 
 
 def ask(
@@ -49,7 +56,7 @@ def ask(
     read = run.read_trace(trace) if trace else None
     asked = gateway or (read.gateway if read else os.environ.get("CALLPROOF_GATEWAY", DEFAULT_GATEWAY))
     try:
-        profile = run.find_gateway(asked, [GATEWAYS])
+        profile = run.find_gateway(asked, gateway_folders())
     except UsageProblem as error:
         if read is None or gateway:
             raise

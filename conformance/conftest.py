@@ -18,7 +18,9 @@ from conformance.assembly import registry
 from conformance.azure import VENDORS
 from conformance.live import configuration, make_station, move_in
 from conformance.shards import (
+    Done,
     ShardFailed,
+    Share,
     deal,
     finished,
     hand_over,
@@ -35,9 +37,9 @@ from harness.gate.baseline import BaselineError
 from harness.live import Station
 from harness.live.enclosure import NoEnclosure
 from harness.live.process import run_setup
-from harness.profile import ProfileError
+from harness.profile import Profile, ProfileError
 from harness.pytest_plugin import COLLECTED, report_folder, stop
-from harness.report.model import FAILING, Verdict
+from harness.report.model import FAILING, Verdict, case_name
 from harness.report.progress import progress_bar
 from harness.requirements import RegistryError
 from harness.run import Collected, RunRequest, UsageProblem
@@ -122,17 +124,19 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     request = collected.request
     if request.jobs == 1 or mine() is not None or session.config.option.collectonly:
         return None
-    cases = [(case_id(item), sharing(item)) for item in session.items if is_case(item)]
+    cases = {case_id(item): item for item in session.items if is_case(item)}
     known = known_seconds(request.profile.name)
-    hands = deal(cases, known, min(request.jobs, len(cases)))
+    hands = deal([(case, sharing(item)) for case, item in cases.items()], known, min(request.jobs, len(cases)))
+    # What is not claimed is not run: nobody has to wait for it.
+    awaited = {case for case, item in cases.items() if is_run(item, request)}
     begin = len(collected.worlds)
     try:
-        with terminal_as_it_is(session.config), progress_bar(len(cases)) as advance:
+        with terminal_as_it_is(session.config), progress_bar(len(awaited)) as advance:
             for told in run_in_parts(request, hands):
-                if isinstance(told, str):
-                    advance()
-                else:
+                if isinstance(told, Share):
                     take_in(collected, told)
+                elif told.case in awaited:
+                    advance(f"failed: {case_name(told.case)}" if told.failed else "")
     except ShardFailed as error:
         stop(session.config, str(error), error.status)
     if request.stage == "live":
@@ -141,9 +145,9 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     return True
 
 
-def pytest_runtest_logfinish(nodeid: str) -> None:
-    if (part := mine()) is not None:
-        finished(part, nodeid)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and (part := mine()) is not None:
+        finished(part, Done(report.nodeid, report.failed))
 
 
 def pytest_collection_finish() -> None:
@@ -239,6 +243,25 @@ def is_bad(outcome: Outcome) -> bool:
     return outcome.error is not None or outcome.checks.worst() in (Verdict.FAIL, Verdict.HARNESS_ERROR)
 
 
+def lacking(definition: CaseDefinition, profile: Profile, column: Column) -> str:
+    """Why a gateway cannot be tried by a case: what it does not claim, or cannot be told. Empty when it can."""
+    family = "azure" if definition.vendor in VENDORS else "openai"
+    for claim in (*definition.claims, f"{family}.{column.dialect}"):
+        if claim not in profile.claims.features:
+            return f"{profile.name} does not claim {claim}"
+    told = [name for name, value in definition.settings.items() if value is not None and name not in OPTIONAL]
+    if told and not any(map(profile.maps, told)):
+        return f"{profile.name} cannot be told {' or '.join(told)}"
+    return ""
+
+
+def is_run(item: pytest.Item, request: RunRequest) -> bool:
+    """Whether a case has a world in a run."""
+    definition = item.function.definition  # type: ignore[attr-defined]
+    column = item.callspec.params["column"]  # type: ignore[attr-defined]
+    return not lacking(definition, request.profile, column) and runs_here(definition, request)
+
+
 def runs_here(definition: CaseDefinition, request: RunRequest) -> bool:
     """Whether the stage of a run can have the case. A live stage in namespaces is `live`, and `enclosed` as well."""
     enclosed = request.stage == "live" and request.intercept == "namespace"
@@ -271,7 +294,7 @@ class CaseRunner:
         pytest.fail(f"harness_error: {told}", pytrace=False)
 
     def _run(self, definition: CaseDefinition) -> None:
-        missing = self._missing(definition)
+        missing = lacking(definition, self.request.profile, self.column)
         if missing:
             self.collected.unsupported(definition, self.case, self.column, missing)
             pytest.skip(f"unsupported: {missing}")
@@ -326,18 +349,6 @@ class CaseRunner:
         )
         request = replace(self.request, trace=trace)
         return self._world(definition, Replayed(trace.values()), self.request.seed, request)
-
-    def _missing(self, definition: CaseDefinition) -> str:
-        profile = self.request.profile
-        family = "azure" if definition.vendor in VENDORS else "openai"
-        claims = [*definition.claims, f"{family}.{self.column.dialect}"]
-        for claim in claims:
-            if claim not in profile.claims.features:
-                return f"{profile.name} does not claim {claim}"
-        told = [name for name, value in definition.settings.items() if value is not None and name not in OPTIONAL]
-        if told and not any(map(profile.maps, told)):
-            return f"{profile.name} cannot be told {' or '.join(told)}"
-        return ""
 
     def _source(self, definition: CaseDefinition) -> Source:
         if self.request.trace is not None:

@@ -41,6 +41,13 @@ class Part(msgspec.Struct):
     progress: str
 
 
+class Done(msgspec.Struct):
+    """A case that has come to its end, by its id."""
+
+    case: str
+    failed: bool
+
+
 class Share(msgspec.Struct):
     """What came of a part."""
 
@@ -65,10 +72,10 @@ def mine() -> Part | None:
     return msgspec.json.decode(Path(path).read_bytes(), type=Part) if path else None
 
 
-def finished(part: Part, case: str) -> None:
+def finished(part: Part, done: Done) -> None:
     """Tell that a case is done."""
-    with Path(part.progress).open("a", encoding="utf-8") as file:
-        file.write(f"{case}\n")
+    with Path(part.progress).open("ab") as file:
+        file.write(msgspec.json.encode(done) + b"\n")
 
 
 def hand_over(part: Part, collected: Collected) -> None:
@@ -171,8 +178,8 @@ class _Worker:
     output: Path
 
 
-def run_in_parts(request: RunRequest, hands: Sequence[Sequence[str]]) -> Iterator[str | Share]:
-    """Run each hand in a process of its own; yields the ids of cases as they are done, and then what came of each part.
+def run_in_parts(request: RunRequest, hands: Sequence[Sequence[str]]) -> Iterator[Done | Share]:
+    """Run each hand in a process of its own; yields the cases as they are done, and then what came of each part.
 
     Raises `ShardFailed` when one of them breaks off; the others are ended then.
     """
@@ -190,8 +197,9 @@ def run_in_parts(request: RunRequest, hands: Sequence[Sequence[str]]) -> Iterato
             while running:
                 running = any(worker.process.poll() is None for worker in workers)
                 for number, worker in enumerate(workers):
-                    done = Path(worker.part.progress).read_text(encoding="utf-8").splitlines()
-                    yield from done[seen[number] :]
+                    # The last line may be half written.
+                    *done, _ = Path(worker.part.progress).read_bytes().split(b"\n")
+                    yield from (msgspec.json.decode(line, type=Done) for line in done[seen[number] :])
                     seen[number] = len(done)
                     _check(worker)
                 if running:

@@ -71,7 +71,7 @@ def run_world(
             planted=world.planted,
             secrets=[secret.value for secret in world.upstream.secrets.minted],
             output=output,
-            configured_model=world.values().get("openai.model") or world.values().get("azure.deployment", ""),
+            configured_model=_configured_model(world),
             ended=world.clock.now(),
             deliberate=world.deliberate,
             settings=world.values(),
@@ -112,6 +112,14 @@ def run_world(
     for fault in faults:
         checks.harness_error(f"a fake raised an exception: {fault}")
     return outcome
+
+
+def _configured_model(world: PhoneWorld) -> str:
+    """The model, or the deployment, that the gateway was told to use; empty for one that cannot be told."""
+    for name in ("openai.model", "azure.deployment"):
+        if name in world.values():
+            return world.values()[name] if world.profile.maps(name) else ""
+    return ""
 
 
 async def _play(world: PhoneWorld, checks: Checks) -> str | None:

@@ -26,11 +26,11 @@ def gateways() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from conformance.asking import GATEWAYS
+    from conformance.asking import gateway_folders
 
     table = Table("gateway", "versions", "stages", "intercept", "what it is", box=None, pad_edge=False)
     wrong: list[str] = []
-    for name, folder in known_profiles([GATEWAYS]).items():
+    for name, folder in known_profiles(gateway_folders()).items():
         try:
             profile = load_profile(folder)
         except ProfileError as error:
@@ -69,12 +69,12 @@ def check_gateway(name: str, model: str | None, intercept: str | None) -> None:
 
     Exit status: 0 all well, 1 something does not work, 2 usage, 3 gateway not startable, 4 harness error.
     """
-    from conformance.asking import GATEWAYS, ask
+    from conformance.asking import ask, gateway_folders
     from conformance.checking import Step
     from conformance.checking import check_gateway as check
 
     try:
-        profile = run.find_gateway(name, [GATEWAYS])
+        profile = run.find_gateway(name, gateway_folders())
         stage = "live" if profile.gateway.command else "virtual"
         request = ask(gateway=name, stage=stage, models=[model] if model else [], intercept=intercept)
     except run.UsageProblem as error:

@@ -135,7 +135,7 @@ def keep(results: tuple[Path, ...], folder: Path) -> None:
 
     Results of one gateway, version and stage become one file.
     """
-    from conformance.asking import GATEWAYS
+    from conformance.asking import gateway_folders
     from harness.profile import ProfileError, find_profile
     from harness.report import Results, ResultsError
     from harness.report.keep import keep as write_kept
@@ -148,7 +148,7 @@ def keep(results: tuple[Path, ...], folder: Path) -> None:
         for (gateway, version, _), runs in groups.items():
             name = f"{gateway}@{version}"
             try:
-                find_profile(name, [GATEWAYS])
+                find_profile(name, gateway_folders())
             except ProfileError:
                 name = gateway
             path = write_kept(runs, folder, gateway=name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import os
+import re
 import shlex
 import time
 import traceback
@@ -377,12 +378,16 @@ class Collected:
         return EXIT_FAILED if stale or new else 0
 
 
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+"""Terminal control sequences (ECMA-48): colours, mostly."""
+
 OUTPUT_KEPT = 4000
 """Characters of a gateway's output that a report keeps of a failing world."""
 
 
 def tail(output: str) -> str:
-    """The end of what a gateway printed, in whole lines."""
+    """The end of what a gateway printed, in whole lines and without colours."""
+    output = ESCAPES.sub("", output)
     if len(output) <= OUTPUT_KEPT:
         return output
     return "…\n" + output[-OUTPUT_KEPT:].partition("\n")[2]

@@ -457,7 +457,7 @@ def test_no_report_is_no_report(shell: Shell, tmp_path: Path) -> None:
 def test_cases_of_another_stage_are_told_and_not_judged(shell: Shell) -> None:
     done = shell("run", "--case", "page", "--model", "gpt-realtime-2", "--report", "")
     assert done.status == 0, done.out
-    assert "4 cases need --stage live: a_page_" in " ".join(done.out.split())
+    assert "6 cases need --stage live: a_page_" in " ".join(done.out.split())
     assert "unsupported" not in done.out
     nothing = shell("run", "--case", "a_page_talks", "--report", "")
     assert nothing.status == run.EXIT_USAGE

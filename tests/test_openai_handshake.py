@@ -78,6 +78,15 @@ def test_the_beta_may_be_asked_for_by_subprotocol() -> None:
     assert in_band(decide(date(2026, 5, 12), key=None, subprotocols=offered))[0] == "beta_api_shape_disabled"
 
 
+def test_the_beta_may_be_ignored_after_its_last_day() -> None:
+    decision = decide(date(2026, 5, 12), beta=True, beta_header="ignore")
+    assert isinstance(decision, Accept)
+    assert decision.dialect == "ga"
+    before = decide(date(2026, 5, 11), beta=True, beta_header="ignore")
+    assert isinstance(before, Accept)
+    assert before.dialect == "beta"
+
+
 def test_the_beta_is_refused_from_its_last_day_on_whatever_the_model() -> None:
     for model in ("gpt-realtime", "gpt-realtime-2", "no-such-model"):
         assert in_band(decide(date(2026, 5, 12), beta=True, query={"model": model})) == (

@@ -319,3 +319,19 @@ async def test_models_and_unknown_urls() -> None:
         assert r.kinds() == ["request", "response"] * 7
         assert r.recorder.messages[0].connection == "openai/http#1"
         assert r.recorder.messages[0].meta["method"] == "GET"
+
+
+@pytest.mark.parametrize(
+    ("headers", "who"),
+    [
+        ({"authorization": "Bearer sk-x", "upgrade": "websocket"}, "gateway"),
+        # `websocket-client` of Python sends one by default; no page can send the other.
+        ({"authorization": "Bearer sk-x", "upgrade": "WebSocket", "origin": "https://api.openai.com"}, "gateway"),
+        ({"origin": "https://gw.example.test", "upgrade": "websocket"}, "browser"),
+        ({"origin": "https://gw.example.test", "authorization": "Bearer ek_x"}, "browser"),
+    ],
+)
+async def test_who_a_client_is(headers: dict[str, str], who: str) -> None:
+    ports = Ports(LoopClock(), TypicalChoices(), ListRecorder(), OpenGates())
+    service = OpenAIService(ports, as_of=date(2026, 11, 20), keys={KEY: KeyInfo()}, browser_party="browser")
+    assert service.client(headers) == who

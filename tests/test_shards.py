@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -14,6 +16,7 @@ from conformance.shards import Share, deal, known_seconds, remember_seconds, tak
 from harness.report.model import Check, Level, Verdict, WorldResult
 from harness.report.store import read_results
 from harness.run import Collected
+from harness.suite import CaseDefinition
 
 CASES = [(f"conformance/test_x.py::test_{name}[m]", group) for name, group in zip("abcdefgh", "11112223", strict=True)]
 
@@ -57,6 +60,15 @@ def test_what_came_of_parts_is_put_together() -> None:
     assert all(check.world is None or collected.worlds[check.world].case == check.case for check in collected.checks)
     assert collected.notes == ["a note", "one", "two"]
     assert collected.left_out() == ["2 cases need --stage virtual: one, two."]
+
+
+def test_what_another_stage_could_run_is_told() -> None:
+    here = replace(ask(), stage="live")
+    definition = CaseDefinition("one", "", AsyncMock(), "TWI-ST-001", stages=("virtual", "enclosed"))
+    for request, told in ((here, "--intercept namespace"), (ask(), "--stage live --intercept namespace")):
+        collected = Collected(request, registry())
+        collected.elsewhere(definition)
+        assert collected.left_out() == [f"1 case needs --stage virtual, or {told}: one."]
 
 
 def test_how_long_cases_took_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,7 +184,9 @@ class Handshake:
         wanted = [value.strip() for value in request.headers.get("openai-beta", "").split(",")]
         beta = BETA_HEADER in wanted or BETA_SUBPROTOCOL in request.subprotocols
         if beta and self._era.beta_disabled:
-            raise VendorError("beta_api_shape_disabled")
+            if self._knobs["openai.beta_header"] == "refuse":
+                raise VendorError("beta_api_shape_disabled")
+            beta = False
         if not beta and "ga" not in self._era.dialects:
             raise VendorError("missing_beta_header")
         return "beta" if beta else "ga"

@@ -183,9 +183,16 @@ class OpenAIService:
         self._waiting.changed()
 
     def client(self, headers: Mapping[str, str]) -> str:
-        """Who has sent a request, by its headers; their names are in lower case."""
+        """Who has sent a request, by its headers; their names are in lower case.
+
+        A browser sends an `Origin`. So do some WebSocket clients of servers (`websocket-client` of Python), but with an
+        `Authorization`, which no page can give a WebSocket (WHATWG: the WebSocket interface takes no headers).
+        """
         browser = self.browser_party
-        return browser if browser is not None and "origin" in headers else self.client_party
+        if browser is None or "origin" not in headers:
+            return self.client_party
+        upgrade = headers.get("upgrade", "").lower() == "websocket"
+        return self.client_party if upgrade and "authorization" in headers else browser
 
     def incoming_sip(
         self, caller: str, number: str = "+15550100", *, headers: Sequence[tuple[str, str]] = ()

@@ -65,8 +65,7 @@ def print_summary(
         printed.add(output)
         console.print()
     if found[most:]:
-        ids = ", ".join(failure.entry.requirement.id for failure in found[most:])
-        _say(console, Text.assemble((f"and {len(found) - most} more: ", "bold"), ids), width)
+        _say(console, Text.assemble(("and more: ", "bold"), _rest(found[most:])), width)
         console.print()
     _say(console, _headline(results, summary), width)
     if report:
@@ -141,6 +140,15 @@ def _failure(failure: Failure, width: int, *, picture: bool, output: str = "") -
         command = Text.assemble(("  replay  ", "dim"), (exhibit.world.replay, "bold"), no_wrap=True, overflow="ignore")
         parts.append(command)
     return Group(*parts)
+
+
+def _rest(found: list[Failure]) -> str:
+    """Failures that are not told in full, by their verdicts."""
+    by: dict[Verdict, list[str]] = {}
+    for failure in found:
+        by.setdefault(failure.verdict, []).append(failure.entry.requirement.id)
+    words = {Verdict.FAIL: "fails", Verdict.WARN: "warns of", Verdict.UNSTABLE: "unstable in"}
+    return "; ".join(f"{words.get(verdict, str(verdict))} {', '.join(ids)}" for verdict, ids in by.items())
 
 
 def _last_lines(output: str) -> str:
