@@ -12,7 +12,6 @@ from conformance.invariants_azure import host_of, strangers, upgrades
 from conformance.invariants_azure import told as told_of
 from fakes.openai.service import HandshakePlan
 from harness.suite import Checks
-from harness.virtual.stage import VirtualStage
 from harness.wire import Message
 
 if TYPE_CHECKING:
@@ -107,9 +106,7 @@ async def call_fails(world: PhoneWorld, check: Checks) -> str:
 
 def nobody_else(world: PhoneWorld, check: Checks) -> None:
     """No other vendor, and no other resource, takes the place of the one that fails."""
-    stage = world.stage
-    looked_up = stage.network.looked_up_by("gateway") if isinstance(stage, VirtualStage) else None
-    openai, azure = strangers(world.wire, looked_up, world.values())
+    openai, azure = strangers(world.wire, world.stage.looked_up(), world.values())
     names, at = told_of(openai + azure)
     check("AZ-ER-001", not names, f"when Azure fails the gateway turns to {names}", at=at)
 

@@ -106,7 +106,13 @@ async def test_the_doctor_finds_a_network_rule(world: PhoneWorld, check: Checks)
     await found(world, check, "AZ-DO-005", CLOSED)
 
 
-@case(about="AZ-DO-006", claims=CLAIMS, vendor="azure", settings={"azure.endpoint": NOWHERE}, stages=["virtual"])
+@case(
+    about="AZ-DO-006",
+    claims=CLAIMS,
+    vendor="azure",
+    settings={"azure.endpoint": NOWHERE},
+    stages=["virtual", "enclosed"],
+)
 async def test_the_doctor_finds_that_there_is_no_such_resource(world: PhoneWorld, check: Checks) -> None:
     """The endpoint's name does not resolve."""
     _, body, text = await asked(world, check)
@@ -132,7 +138,7 @@ async def test_the_doctor_in_mid_call(world: PhoneWorld, check: Checks) -> None:
     check("AZ-DO-009", len(sessions) <= 1, f"{len(sessions)} sessions are open, for one call")
 
 
-@case(about="AZ-DO-001", claims=(*CLAIMS, "azure.entra"), vendor="azure-entra", stages=["virtual"])
+@case(about="AZ-DO-001", claims=(*CLAIMS, "azure.entra"), vendor="azure-entra", stages=["virtual", "enclosed"])
 async def test_the_doctor_with_a_token(world: PhoneWorld, check: Checks) -> None:
     """The gateway is an application of Entra ID, and all is well."""
     await well(world, check, "AZ-DO-001")

@@ -7,7 +7,6 @@ from conformance.azure import RESOURCE
 from conformance.azure_faults import call_fails, is_served, says, with_deployment
 from conformance.invariants_azure import contacts, host_of, of_openai, upgrades
 from harness.suite import Checks, case
-from harness.virtual.stage import VirtualStage
 
 ODD_NAME = "Voice_Agent.v2+eu"
 PROXY = "llm-proxy.example.test"
@@ -71,7 +70,7 @@ async def test_a_deployment_with_a_name_of_its_own(world: PhoneWorld, check: Che
     claims=["phone.inbound"],
     vendor="azure",
     settings={"azure.endpoint": f"{ENDPOINT}/"},
-    stages=["virtual"],
+    stages=["virtual", "enclosed"],
 )
 async def test_an_endpoint_that_ends_in_a_slash(world: PhoneWorld, check: Checks) -> None:
     """As the portal shows it."""
@@ -83,7 +82,7 @@ async def test_an_endpoint_that_ends_in_a_slash(world: PhoneWorld, check: Checks
     claims=["phone.inbound"],
     vendor="azure",
     settings={"azure.endpoint": f"{ENDPOINT}/openai/v1"},
-    stages=["virtual"],
+    stages=["virtual", "enclosed"],
     may_refuse=True,
 )
 async def test_an_endpoint_with_a_path(world: PhoneWorld, check: Checks) -> None:
@@ -99,7 +98,7 @@ async def test_an_endpoint_with_a_path(world: PhoneWorld, check: Checks) -> None
     claims=["phone.inbound"],
     vendor="azure",
     settings={"azure.endpoint": f"https://{RESOURCE}.services.ai.azure.com"},
-    stages=["virtual"],
+    stages=["virtual", "enclosed"],
 )
 async def test_the_endpoint_of_a_foundry_resource(world: PhoneWorld, check: Checks) -> None:
     """The resource is known as services.ai.azure.com."""
@@ -111,7 +110,7 @@ async def test_the_endpoint_of_a_foundry_resource(world: PhoneWorld, check: Chec
     claims=["phone.inbound"],
     vendor="azure",
     settings={"azure.endpoint": f"https://{RESOURCE}.cognitiveservices.azure.com"},
-    stages=["virtual"],
+    stages=["virtual", "enclosed"],
 )
 async def test_the_endpoint_of_an_ai_services_resource(world: PhoneWorld, check: Checks) -> None:
     """The resource is known as cognitiveservices.azure.com."""
@@ -131,7 +130,7 @@ async def is_served_there(world: PhoneWorld, check: Checks) -> None:
     claims=["phone.inbound"],
     vendor="azure",
     settings={"azure.endpoint": ENDPOINT.replace("https", "http")},
-    stages=["virtual"],
+    stages=["virtual", "enclosed"],
     may_refuse=True,
 )
 async def test_an_endpoint_without_tls(world: PhoneWorld, check: Checks) -> None:
@@ -143,14 +142,13 @@ async def test_an_endpoint_without_tls(world: PhoneWorld, check: Checks) -> None
     about="AZ-EP-018",
     claims=["phone.inbound"],
     settings={"openai.base_url": f"https://{PROXY}/v1", "openai.ws_url": f"wss://{PROXY}/v1"},
-    stages=["virtual"],
+    hosts={"openai": [PROXY]},
+    stages=["virtual", "enclosed"],
 )
 async def test_openai_behind_a_proxy(world: PhoneWorld, check: Checks) -> None:
     """Nothing is said of Azure, and the base URL is that of a proxy which speaks as OpenAI does."""
-    assert isinstance(world.stage, VirtualStage)
-    world.stage.network.add_host("openai", [PROXY])
     await is_served(world, check, "AZ-EP-018")
-    asked = [name for name, _ in contacts(world.wire, world.stage.network.looked_up_by("gateway"))]
+    asked = [name for name, _ in contacts(world.wire, world.stage.looked_up())]
     elsewhere = [name for name in asked if of_openai(name) and name != "openai"]
     check("AZ-EP-018", not elsewhere, f"the gateway turns to {', '.join(elsewhere)} and not to the proxy only")
 

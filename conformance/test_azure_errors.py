@@ -61,7 +61,7 @@ async def test_the_quota_is_used_up(world: PhoneWorld, check: Checks) -> None:
     claims=["phone.inbound"],
     vendor="azure",
     settings={"azure.endpoint": NOWHERE},
-    stages=["virtual"],
+    stages=["virtual", "enclosed"],
 )
 async def test_the_resource_does_not_exist(world: PhoneWorld, check: Checks) -> None:
     """A letter of the endpoint is wrong: its name does not resolve."""
@@ -153,7 +153,7 @@ async def test_there_is_no_credential(world: PhoneWorld, check: Checks) -> None:
     claims=["phone.inbound", "azure.entra"],
     vendor="azure-entra",
     settings={"azure.client_secret": SECRET_OF_SOMEBODY_ELSE},
-    stages=["virtual"],
+    stages=["virtual", "enclosed"],
 )
 async def test_entra_refuses_the_client_secret(world: PhoneWorld, check: Checks) -> None:
     """AADSTS7000215: the client secret is wrong."""
@@ -162,7 +162,7 @@ async def test_entra_refuses_the_client_secret(world: PhoneWorld, check: Checks)
     no_platform(check, "AZ-ER-007", text)
 
 
-@case(about="AZ-ER-015", claims=["phone.inbound", "azure.entra"], vendor="azure-entra", stages=["virtual"])
+@case(about="AZ-ER-015", claims=["phone.inbound", "azure.entra"], vendor="azure-entra", stages=["virtual", "enclosed"])
 async def test_entra_does_not_answer(world: PhoneWorld, check: Checks) -> None:
     """Entra takes requests for tokens and answers none of them; later it does, and the next caller is served."""
     world.azure.entra.plans.extend([TokenPlan(delay_ms=600_000)] * 40)

@@ -139,7 +139,7 @@ async def test_the_resource_of_the_relay_is_blocked(world: PhoneWorld, check: Ch
     claims=(*CLAIMS, "azure.entra"),
     vendor="azure-entra",
     settings={"azure.client_secret": SECRET_OF_SOMEBODY_ELSE},
-    stages=["virtual"],
+    stages=["virtual", "enclosed"],
 )
 async def test_entra_refuses_while_a_browser_talks(world: PhoneWorld, check: Checks) -> None:
     """AADSTS7000215: the client secret is wrong."""

@@ -157,7 +157,7 @@ async def test_openai_cannot_be_reached(world: PhoneWorld, check: Checks) -> Non
     has_hint(world, check, answer)
 
 
-@case(about="TALK-ER-006", claims=["talk.webrtc"], dialect="ga", audio=False, stages=["virtual"])
+@case(about="TALK-ER-006", claims=["talk.webrtc"], dialect="ga", audio=False)
 async def test_minting_is_never_answered(world: PhoneWorld, check: Checks) -> None:
     """OpenAI takes the request, and that is all."""
     has_hint(world, check, await nothing_is_minted(world, check, HttpPlan(silent=True)))

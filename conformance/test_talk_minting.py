@@ -84,7 +84,7 @@ async def test_two_people_ask_at_once(world: PhoneWorld, check: Checks) -> None:
             await answers_an_offer(world, check, grant)
 
 
-@case(about="TALK-MI-009", claims=["talk.webrtc"], dialect="ga", stages=["virtual"])
+@case(about="TALK-MI-009", claims=["talk.webrtc"], dialect="ga", stages=["virtual"])  # one minute, or ten
 async def test_a_secret_that_has_expired_is_not_handed_out(world: PhoneWorld, check: Checks) -> None:
     """The first secret expires unused; the next session call is answered with one that is good."""
     with check.expects("TALK-MI-009"):

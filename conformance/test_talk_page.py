@@ -15,9 +15,11 @@ from fakes.openai.plans import HttpPlan
 from harness.live import LiveStage
 from harness.suite import Checks, case
 from harness.talk import BrowserTable
+from harness.wire import Message
 
 LIVE_WITHIN = 12.0
 ANSWER_WITHIN = 20.0
+OUTPUT_WITHIN = 10.0
 
 
 def table(world: PhoneWorld) -> BrowserTable:
@@ -65,6 +67,49 @@ async def test_a_page_talks_over_webrtc(world: PhoneWorld, check: Checks) -> Non
 async def test_a_page_talks_over_the_relay(world: PhoneWorld, check: Checks) -> None:
     """Somebody opens the page in Chromium, talks over the relay, and hears the answer."""
     await talks(world, check, "relay", "TALK-PG-002")
+
+
+async def asks_for_the_weather(world: PhoneWorld, check: Checks, *answers: str, fails: str = "") -> None:
+    """A person talks over WebRTC, and asks for something that takes a function. `fails`: a path that the page cannot
+    reach."""
+    page = table(world)
+    async with Chromium(says="weather", after=5, arguments=told(world)) as browser:
+        with check.expects("TALK-PG-001"):
+            await browser.opens(urljoin(world.gateway.url, world.web.page_address()))
+            await world.web.prepares(browser.page)
+            if fails:
+                await browser.fails(fails)
+            await browser.presses(page.webrtc)
+            await browser.sees(page.live, within=LIVE_WITHIN)
+        with check.expects("TALK-PG-006"):
+            called = await world.sees("response.function_call_arguments.done", source="openai", within=ANSWER_WITHIN)
+            given = await world.sees(
+                "conversation.item.create", source="browser", where=is_output, within=OUTPUT_WITHIN
+            )
+            await browser.hears(*answers, within=ANSWER_WITHIN)
+    same = given.get("item.call_id") == called.get("call_id")
+    check("TALK-PG-006", same and given.get("item.output"), "the output is empty, or that of another call", at=given)
+
+
+def is_output(message: Message) -> bool:
+    """Whether this is the output of a function."""
+    return str(message.get("item.type")) == "function_call_output"
+
+
+@case(about="TALK-PG-006", claims=["talk.browser", "talk.webrtc", "talk.tools"], dialect="ga", stages=["live"])
+async def test_a_page_has_a_function_run(world: PhoneWorld, check: Checks) -> None:
+    """The model calls a function, and the person hears what came of it."""
+    await asks_for_the_weather(world, check, "weather_sunny")
+
+
+@case(about="TALK-PG-006", claims=["talk.browser", "talk.webrtc", "talk.tools"], dialect="ga", stages=["live"])
+async def test_a_page_cannot_have_a_function_run(world: PhoneWorld, check: Checks) -> None:
+    """The model calls a function, and the page's request to have it run fails. The model is told, and speaks."""
+    tool = world.profile.talk.tool
+    if tool is None or tool.request is None:
+        return  # its page has functions run in a way that is not known, and cannot be disturbed
+    path = tool.request.partition(" ")[2].partition("?")[0]
+    await asks_for_the_weather(world, check, "sorry_trouble", "weather_sunny", fails=path)
 
 
 async def sees_the_refusal(world: PhoneWorld, check: Checks, code: str, said: str) -> None:

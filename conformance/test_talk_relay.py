@@ -247,7 +247,7 @@ async def test_the_browser_vanishes(world: PhoneWorld, check: Checks) -> None:
         await world.session_ends(session, within=GONE_WITHIN)
 
 
-@case(about="TALK-RE-016", claims=["talk.relay"], stages=["virtual"])
+@case(about="TALK-RE-016", claims=["talk.relay"], stages=["virtual"])  # two minutes
 async def test_the_browser_is_dead_and_its_connection_is_not(world: PhoneWorld, check: Checks) -> None:
     """The page neither reads nor sends any more. Nothing tells the gateway so."""
     browser = await world.web.talks("relay")
@@ -362,7 +362,7 @@ async def test_what_admits_a_browser_admits_one(world: PhoneWorld, check: Checks
     await stays_out(world, check, "TALK-RE-023", grant.url, "a session at the address of a conversation that is over")
 
 
-@case(about="TALK-RE-024", claims=["talk.relay", "talk.token"], stages=["virtual"])
+@case(about="TALK-RE-024", claims=["talk.relay", "talk.token"], stages=["virtual"])  # ten minutes
 async def test_what_admits_a_browser_expires(world: PhoneWorld, check: Checks) -> None:
     """The address of a relay is used for the first time ten minutes after it was given."""
     grant = await world.web.granted("relay")
@@ -395,6 +395,8 @@ async def stays_out(
     world: PhoneWorld, check: Checks, rule: str, url: str, seen: str, *, origin: str | None = ""
 ) -> None:
     """Whoever opens a relay at this address gets no session; what becomes of the socket is the gateway's affair."""
+    if not url:
+        return  # the profile's driver opens this relay: there is no address that somebody else could open
     since = world.wire[len(world.wire) - 1]
     socket = await world.web.opens(url, origin=origin)
     await world.passes(5)
@@ -581,7 +583,7 @@ async def test_the_session_update_of_the_relay_is_refused(world: PhoneWorld, che
     await is_told(world, check, HandshakePlan(refuse_updates="server_error"), "")
 
 
-@case(about="TALK-RE-019", claims=["talk.relay"], stages=["virtual"])
+@case(about="TALK-RE-019", claims=["talk.relay"])
 async def test_the_model_of_the_relay_never_answers(world: PhoneWorld, check: Checks) -> None:
     """The upgrade request is never answered."""
     await is_told(world, check, HandshakePlan(delay_ms=600_000), "")

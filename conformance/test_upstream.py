@@ -64,7 +64,7 @@ async def test_a_refusal_in_band(world: PhoneWorld, check: Checks) -> None:
     await told_or_ended(world, check, HandshakePlan(refuse_in_band="model_not_found"))
 
 
-@case(about="LIFE-004", claims=["phone.inbound"], stages=["virtual"])
+@case(about="LIFE-004", claims=["phone.inbound"])
 async def test_the_model_never_answers(world: PhoneWorld, check: Checks) -> None:
     """The upgrade request is never answered; TwiML comes in time nevertheless."""
     await told_or_ended(world, check, HandshakePlan(delay_ms=600_000))

@@ -47,6 +47,14 @@ FAULTS = {
         "test_a_page_says_why_its_offer_was_refused",
         "TALK-PG-003",
     ),
+    # A request to the gateway is lost, and with it the answer that the model waits for.
+    "lets_the_model_wait": PageFault(
+        "webrtc.js",
+        'return JSON.stringify({ error: "the tool could not be run" });',
+        "throw error;",
+        "test_a_page_cannot_have_a_function_run",
+        "TALK-PG-006",
+    ),
     # What is said is not written down.
     "writes_nothing": PageFault(
         "talk.js", "transcript: write,", "transcript: () => {},", "test_a_page_talks_over_webrtc", "TALK-PG-004"
