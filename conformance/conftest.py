@@ -126,9 +126,10 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         return None
     cases = {case_id(item): item for item in session.items if is_case(item)}
     known = known_seconds(request.profile.name)
-    hands = deal([(case, sharing(item)) for case, item in cases.items()], known, min(request.jobs, len(cases)))
-    # What is not claimed is not run: nobody has to wait for it.
-    awaited = {case for case, item in cases.items() if is_run(item, request)}
+    # What is not claimed is not run: nobody has to wait for it, and it is nobody's share of the work.
+    awaited = {case: sharing(item) for case, item in cases.items() if is_run(item, request)}
+    hands = deal(list(awaited.items()), known, max(1, min(request.jobs, len(awaited)))) or [[]]
+    hands[0] += [case for case in cases if case not in awaited]
     begin = len(collected.worlds)
     try:
         with terminal_as_it_is(session.config), progress_bar(len(awaited)) as advance:
@@ -249,6 +250,9 @@ def lacking(definition: CaseDefinition, profile: Profile, column: Column) -> str
     for claim in (*definition.claims, f"{family}.{column.dialect}"):
         if claim not in profile.claims.features:
             return f"{profile.name} does not claim {claim}"
+    page = profile.talk.browser
+    if page is not None and not page.relay and {"talk.browser", "talk.relay"} <= set(definition.claims):
+        return f"nothing on the page of {profile.name} starts the relay (talk.browser.relay)"
     told = [name for name, value in definition.settings.items() if value is not None and name not in OPTIONAL]
     if told and not any(map(profile.maps, told)):
         return f"{profile.name} cannot be told {' or '.join(told)}"

@@ -56,9 +56,7 @@ def _describes_its_session(minting: Minting, configured: str, check: Checks) -> 
     model = session.get("model")
     named = f"names {model}" if model else "names no model"
     right = model == configured or not configured
-    check(
-        "TALK-MI-003", right, f"the session {named}, and the configured model is {configured}", at=request
-    )
+    check("TALK-MI-003", right, f"the session {named}, and the configured model is {configured}", at=request)
     check("TALK-MI-005", not request.invalid, f"refused: {request.invalid}", at=request)
     missing = [name for name in ("instructions", "audio.output.voice") if not request.get(f"session.{name}")]
     check("TALK-MI-006", not missing, f"the session has no {' and no '.join(missing)}", at=request)

@@ -195,7 +195,9 @@ class GatewayProcess:
                 pause = min(0.25, pause * 1.5)
 
     def output(self) -> str:
-        return self._output[self._begun :].decode("utf-8", "replace")
+        """What it has printed in this world; its home, which is another one at every start, is told as ~."""
+        told = self._output[self._begun :].decode("utf-8", "replace")
+        return told if self._home is None else told.replace(str(self._home), "~")
 
     def tail(self) -> str:
         lines = self.output().strip().splitlines()[-12:]

@@ -1,19 +1,13 @@
-"""A phone bot on pipecat: Twilio Media Streams on one side, OpenAI Realtime on the other.
+"""A phone bot on pipecat 1.x: Twilio Media Streams on one side, OpenAI's or Azure's Realtime API on the other.
 
-Twilio asks `POST /` (inbound) or `POST /twiml` (outbound) for TwiML and opens its stream at `/ws`;
-`POST /dialout {"to_number": ...}` places a call. Written as pipecat's own examples are, with its defaults.
+Written as pipecat's own examples are, with its defaults.
 """
 
 # The packages that this needs are in an environment of its own: see profile.toml.
 # mypy: ignore-errors
 
 import os
-from contextlib import asynccontextmanager
 
-import aiohttp
-import uvicorn
-from fastapi import FastAPI, HTTPException, Request, WebSocket
-from fastapi.responses import HTMLResponse
 from loguru import logger
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
@@ -22,8 +16,7 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker, ProcessorUnusablePolicy
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
-from pipecat.runner.utils import parse_telephony_websocket
-from pipecat.serializers.twilio import TwilioFrameSerializer
+from pipecat.services.azure.realtime.llm import AzureRealtimeLLMService
 from pipecat.services.llm_service import FunctionCallParams
 from pipecat.services.openai.realtime.events import (
     AudioConfiguration,
@@ -34,14 +27,20 @@ from pipecat.services.openai.realtime.events import (
     TurnDetection,
 )
 from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
-from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
 from pipecat.workers.runner import WorkerRunner
+from telephone import INSTRUCTIONS, TWILIO_BASE_URL, serve
 
-PUBLIC_URL = os.environ["PUBLIC_URL"]
-TWILIO_BASE_URL = os.getenv("TWILIO_BASE_URL", "https://api.twilio.com")
-
-INSTRUCTIONS = """You are a friendly assistant on the telephone. Keep your answers short: one or two sentences.
-Use get_weather when you are asked about the weather. When the caller says goodbye, say goodbye and use end_call."""
+if os.getenv("LLM_PROVIDER") == "azure-openai":
+    SERVICE = AzureRealtimeLLMService
+    API_KEY = os.environ["AZURE_OPENAI_API_KEY"]
+    ENDPOINT = os.environ["AZURE_OPENAI_ENDPOINT"]
+    BASE_URL = f"{ENDPOINT.rstrip('/').replace('http', 'ws', 1)}/openai/v1/realtime"
+    MODEL = os.environ["AZURE_OPENAI_DEPLOYMENT"]
+else:
+    SERVICE = OpenAIRealtimeLLMService
+    API_KEY = os.environ["OPENAI_API_KEY"]
+    BASE_URL = os.getenv("OPENAI_REALTIME_URL", "wss://api.openai.com/v1/realtime")
+    MODEL = os.getenv("OPENAI_MODEL", "gpt-realtime-2")
 
 
 async def get_weather(params: FunctionCallParams) -> None:
@@ -75,13 +74,13 @@ TOOLS = ToolsSchema(
 )
 
 
-async def run_bot(transport: FastAPIWebsocketTransport) -> None:
+async def run_bot(transport) -> None:
     """One call, from the first frame to the last."""
-    llm = OpenAIRealtimeLLMService(
-        api_key=os.environ["OPENAI_API_KEY"],
-        base_url=os.getenv("OPENAI_REALTIME_URL", "wss://api.openai.com/v1/realtime"),
-        settings=OpenAIRealtimeLLMService.Settings(
-            model=os.getenv("OPENAI_MODEL", "gpt-realtime-2"),
+    llm = SERVICE(
+        api_key=API_KEY,
+        base_url=BASE_URL,
+        settings=SERVICE.Settings(
+            model=MODEL,
             system_instruction=INSTRUCTIONS,
             session_properties=SessionProperties(
                 audio=AudioConfiguration(
@@ -116,66 +115,5 @@ async def run_bot(transport: FastAPIWebsocketTransport) -> None:
     await runner.run()
 
 
-@asynccontextmanager
-async def lifespan(app: FastAPI):
-    """Keep one HTTP session for Twilio's API."""
-    async with aiohttp.ClientSession() as session:
-        app.state.session = session
-        yield
-
-
-app = FastAPI(lifespan=lifespan)
-
-
-@app.post("/")
-@app.post("/twiml")
-async def start_call() -> HTMLResponse:
-    """Tell Twilio to stream the call to `/ws`."""
-    url = PUBLIC_URL.replace("https://", "wss://") + "/ws"
-    document = f"""<?xml version="1.0" encoding="UTF-8"?>
-<Response>
-  <Connect>
-    <Stream url="{url}"></Stream>
-  </Connect>
-  <Pause length="20"/>
-</Response>"""
-    return HTMLResponse(content=document, media_type="application/xml")
-
-
-@app.post("/dialout")
-async def dialout(request: Request) -> dict[str, str]:
-    """Place a call."""
-    to_number = (await request.json())["to_number"]
-    account_sid = os.environ["TWILIO_ACCOUNT_SID"]
-    url = f"{TWILIO_BASE_URL}/2010-04-01/Accounts/{account_sid}/Calls.json"
-    form = {"To": to_number, "From": os.environ["TWILIO_PHONE_NUMBER"], "Url": f"{PUBLIC_URL}/twiml", "Method": "POST"}
-    auth = aiohttp.BasicAuth(account_sid, os.environ["TWILIO_AUTH_TOKEN"])
-    async with request.app.state.session.post(url, data=form, auth=auth) as answer:
-        if answer.status != 201:
-            raise HTTPException(status_code=502, detail=f"Twilio: {answer.status} {await answer.text()}")
-        return {"call_sid": (await answer.json())["sid"], "status": "call_initiated"}
-
-
-@app.websocket("/ws")
-async def media_stream(websocket: WebSocket) -> None:
-    """Twilio's media stream of one call."""
-    await websocket.accept()
-    _, call_data = await parse_telephony_websocket(websocket)
-    serializer = TwilioFrameSerializer(
-        stream_sid=call_data["stream_id"],
-        call_sid=call_data["call_id"],
-        account_sid=os.environ["TWILIO_ACCOUNT_SID"],
-        auth_token=os.environ["TWILIO_AUTH_TOKEN"],
-        base_url=TWILIO_BASE_URL,
-    )
-    transport = FastAPIWebsocketTransport(
-        websocket=websocket,
-        params=FastAPIWebsocketParams(
-            audio_in_enabled=True, audio_out_enabled=True, add_wav_header=False, serializer=serializer
-        ),
-    )
-    await run_bot(transport)
-
-
 if __name__ == "__main__":
-    uvicorn.run(app, host=os.getenv("HOST", "127.0.0.1"), port=int(os.getenv("PORT", "7860")))
+    serve(run_bot, base_url=TWILIO_BASE_URL)
