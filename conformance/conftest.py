@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -50,6 +51,10 @@ SUITE = Path(__file__).parent
 OPTIONAL = ("call.max_seconds",)
 """Settings that a case has for the gateways that know them; others do without."""
 STATION = pytest.StashKey[Station]()
+CONFIRMED = pytest.StashKey["Counter[str]"]()
+"""How many cases have failed a requirement twice, in this process."""
+ENOUGH = 2
+"""What so many cases have failed twice is no accident: further cases that fail it are not run again."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -322,7 +327,10 @@ class CaseRunner:
         """Take in what came of a case. On the live stage a failure has to happen twice to be one."""
         station = self.config.stash.get(STATION, None)
         marked = station is not None and station.marked
-        again = self._again(definition, outcome) if self.request.stage == "live" and is_bad(outcome) else None
+        sure = self.config.stash.setdefault(CONFIRMED, Counter())
+        again = None
+        if self.request.stage == "live" and not all(sure[failed] >= ENOUGH for failed in outcome.checks.failed()):
+            again = self._again(definition, outcome)
         if again is not None and marked:
             # The gateway had failed before, and that may be why: what counts is what one does that has seen nothing.
             if not set(again.checks.failed()) <= set(outcome.checks.failed()):
@@ -330,6 +338,7 @@ class CaseRunner:
                 return
             outcome = again
         if again is None or set(outcome.checks.failed()) <= set(again.checks.failed()):
+            sure.update(outcome.checks.failed() if again is not None else ())
             self.collected.add(outcome, self.case)
             self._judge(outcome)
             return
@@ -342,7 +351,7 @@ class CaseRunner:
 
     def _again(self, definition: CaseDefinition, outcome: Outcome) -> Outcome | None:
         """The same world once more, on a gateway that has seen nothing else; None after a fault of ours."""
-        if outcome.error is not None or outcome.checks.worst() is Verdict.HARNESS_ERROR:
+        if not is_bad(outcome) or outcome.error is not None or outcome.checks.worst() is Verdict.HARNESS_ERROR:
             return None
         trace = outcome.trace(
             callproof=run.VERSION,
