@@ -124,6 +124,8 @@ class Vocabulary:
             value = short_path(str(message.meta.get("url", "")))
         elif name == "phrase":
             value = _phrase(message.status)
+        elif name == "operation":
+            value = message.connection.rpartition("/")[2].partition("#")[0]
         elif name.startswith("form."):
             value = _form(message).get(name[5:])
         elif name == "body":
