@@ -164,6 +164,7 @@
 
   const panel = document.getElementById("panel");
   let origin = null;
+  let opener = null;
   const show = (line, title, ...content) => {
     const close = make("button", "", "Close");
     close.type = "button";
@@ -174,7 +175,10 @@
       make("div", "panel-head", make("div", "", make("p", "line", ...line), heading), make("div", "keys", close)),
       make("div", "panel-body", ...content),
     );
-    if (!panel.open) panel.showModal();
+    if (!panel.open) {
+      opener = document.activeElement;
+      panel.showModal();
+    }
     panel.scrollTop = 0;
     return panel.querySelector(".panel-body");
   };
@@ -371,6 +375,9 @@
   panel.addEventListener("close", () => {
     asked++;
     history.replaceState(null, "", location.pathname + location.search);
+    // The event comes a little later than the browser has given the focus back: whoever has moved on since is left alone.
+    const now = document.activeElement;
+    if (now !== opener && body.contains(now)) return;
     body.querySelector(origin ? `tr[data-r="${origin.row}"] td[data-c="${origin.c}"]` : "td")?.focus({ preventScroll: true });
   });
   panel.addEventListener("keydown", (event) => {
