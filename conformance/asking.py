@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conformance.assembly import catalogue, make_knobs
-from conformance.live import untold
 from conformance.probing import overlooked
 from fakes.knobs import KnobError
 from fakes.openai.catalogue import Model
@@ -151,7 +150,7 @@ def _seen(profile: Profile, mode: Mode) -> list[str]:
     if mode == "proxy":
         return ["The gateway was led to the fakes by a proxy: what does not go through it is not seen (SEC-013)."]
     notes = ["On the live stage only what reaches the fakes is seen: calls to other hosts are not (SEC-013)."]
-    if missing := untold(profile):
+    if missing := profile.untold():
         notes.insert(
             0,
             f"The profile does not map where {' and '.join(missing)} can be found: a gateway that has the address "

@@ -246,7 +246,7 @@ def run_case(request: pytest.FixtureRequest, column: Column) -> Callable[[CaseDe
 
 def is_bad(outcome: Outcome) -> bool:
     """Whether something failed in a world."""
-    return outcome.error is not None or outcome.checks.worst() in (Verdict.FAIL, Verdict.HARNESS_ERROR)
+    return outcome.error is not None or outcome.checks.bad
 
 
 def lacking(definition: CaseDefinition, profile: Profile, column: Column) -> str:

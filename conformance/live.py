@@ -4,33 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
 
 from harness.live import Station
 from harness.live.enclosure import Enclosure, NoEnclosure, enter, inside
 from harness.live.network import Loopback, Network
 from harness.live.process import run_setup
 from harness.live.proxy import Proxy
-from harness.profile import Profile
 from harness.run import RunRequest
 from harness.suite import CaseDefinition, Column
-
-TOLD: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    # What a gateway that does one of these has to be told, in one of these settings, to find a fake at a free port.
-    "OpenAI": (("openai.ga", "openai.beta"), ("openai.base_url", "openai.ws_url")),
-    "Twilio": (("phone.outbound", "operator.hangup", "tools.end_call"), ("twilio.base_url",)),
-    "Azure OpenAI": (("azure.ga", "azure.beta", "azure.relay"), ("azure.endpoint",)),
-}
-"""Vendor -> claims that need it, and the settings that say where it is."""
-
-
-def untold(profile: Profile) -> list[str]:
-    """The vendors that the gateway needs, and that nothing in its profile tells it where to find."""
-    return [
-        vendor
-        for vendor, (claims, settings) in TOLD.items()
-        if any(claim in profile.claims.features for claim in claims) and not any(map(profile.maps, settings))
-    ]
 
 
 def move_in(request: RunRequest) -> None:

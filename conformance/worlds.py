@@ -12,7 +12,6 @@ from conformance.invariants import INVARIANTS, Evidence
 from harness.choices import Choices, Source
 from harness.faults import watched_for_faults
 from harness.live import LiveStage, Station
-from harness.report.model import Verdict
 from harness.run import RunRequest
 from harness.stage import GatewayNotStartable
 from harness.suite import CaseDefinition, CaseOver, Checks, Column, Outcome
@@ -80,7 +79,7 @@ def run_world(
         )
         for invariant in INVARIANTS:
             invariant(evidence, checks)
-        if station is not None and (error is not None or checks.worst() in (Verdict.FAIL, Verdict.HARNESS_ERROR)):
+        if station is not None and (error is not None or checks.bad):
             # Calls or sessions that it has left open would go on into the next world.
             if world.left():
                 await station.discard()

@@ -197,6 +197,11 @@ class Checks:
                 return verdict
         return None
 
+    @property
+    def bad(self) -> bool:
+        """Whether something failed, or went wrong on our side."""
+        return self.worst() in (Verdict.FAIL, Verdict.HARNESS_ERROR)
+
     def merged(self) -> list[Finding]:
         """One finding for each requirement: its worst; of equals the first one that points at a message."""
         worst: dict[str, Finding] = {}

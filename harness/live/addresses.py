@@ -9,7 +9,7 @@ those of ipaddr.js: "unicast" passes.)
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Collection
 
 NETWORKS = (ipaddress.ip_network("11.0.0.0/24"), ipaddress.ip_network("4000:1ab::/64"))
 HOMES = 40
@@ -46,7 +46,7 @@ class Homes:
         """Who lives at an address, None where nobody does."""
         return next((who for who, home in self._of.items() if str(address) in home), None)
 
-    def belongs(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address, others: Mapping[str, object]) -> bool:
+    def belongs(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address, others: Collection[str]) -> bool:
         """Whether somebody lives at an address: on this machine, a vendor, or one of `others`."""
         if address.is_loopback or address.is_unspecified or str(address) in others:
             return True

@@ -48,14 +48,13 @@ def inside() -> bool:
     return MARK in os.environ
 
 
-def unshare_options(root: bool, *, processes: bool = True) -> list[str]:
-    """The options of unshare(1) for an enclosure. `processes`: with a process namespace, nothing outlives it."""
+def unshare_options(root: bool) -> list[str]:
+    """The options of unshare(1) for an enclosure. With a process namespace, so that nothing outlives it."""
     user = [] if root else ["--user", "--map-root-user"]
-    own = ["--pid", "--mount-proc"] if processes else []
-    return [*user, "--mount", "--net", *own, "--fork", "--kill-child"]
+    return [*user, "--mount", "--net", "--pid", "--mount-proc", "--fork", "--kill-child"]
 
 
-def command(arguments: Sequence[str], *, processes: bool = True) -> list[str]:
+def command(arguments: Sequence[str]) -> list[str]:
     """The command that runs `arguments` in an enclosure. Raises `NoEnclosure` where there can be none."""
     tool = shutil.which("unshare")
     if tool is None or _libc is None:
@@ -64,7 +63,7 @@ def command(arguments: Sequence[str], *, processes: bool = True) -> list[str]:
             "--intercept proxy callproof does without"
         )
     init = Path(__file__).with_name("init.py")
-    options = unshare_options(os.geteuid() == 0, processes=processes)
+    options = unshare_options(os.geteuid() == 0)
     return [tool, *options, "--", sys.executable, str(init), *arguments]
 
 
@@ -95,7 +94,7 @@ class Enclosure:
         self._ports = Ports()
         self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
         self._contacts = Contacts()
-        self._served: dict[str, int] = {}
+        self._served: set[str] = set()
         """Addresses that vendors listen at besides their homes, such as that of a metadata service."""
         self._ports_of: dict[str, tuple[int, ...]] = {"gateway": (HTTPS,)}
         """At which ports of their homes the gateway's public name and the vendors are reached."""
@@ -153,7 +152,7 @@ class Enclosure:
             known = self._contexts[hosts] = self.authority.context(hosts)
         ports = self._ports_of[vendor.name] = (HTTPS, *vendor.plain_ports)
         own = [host for host in hosts if is_address(host)]
-        self._served.update(dict.fromkeys(own, HTTPS))
+        self._served.update(own)
         sites: list[tuple[socket.socket, ssl.SSLContext | None]] = []
         for address in (*home, *own):
             for port in ports:
@@ -163,8 +162,7 @@ class Enclosure:
 
         async def close() -> None:
             await end()
-            for host in own:
-                self._served.pop(host, None)
+            self._served.difference_update(own)
 
         return f"https://{hosts[0]}", close
 

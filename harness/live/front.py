@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 CHUNK = 65536
 
 
-class Front:
-    """What a load balancer or a tunnel is in front of a gateway. `port`: where the gateway listens on loopback."""
+class Server:
+    """Serves connections by `lead`, and knows those that are open, so that they can be ended."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self.port = 0
-        self._context = context
+    def __init__(self, lead: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> None:
+        self._lead = lead
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
 
-    async def open(self, addresses: Iterable[str], port: int) -> None:
-        """Listen at all of `addresses`. Raises OSError."""
-        self._server = await asyncio.start_server(self._serve, list(addresses), port, ssl=self._context)
+    async def open(self, addresses: Sequence[str], port: int, **options: Any) -> int:
+        """Listen at all of `addresses`; returns the port, for one of 0. `options`: of `asyncio.start_server`.
+
+        Raises OSError.
+        """
+        self._server = await asyncio.start_server(self._serve, addresses, port, **options)
+        return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Listen no more, and end what is open."""
@@ -35,6 +39,26 @@ class Front:
         assert task is not None
         self._open.add(task)
         task.add_done_callback(self._open.discard)
+        await self._lead(reader, writer)
+
+
+class Front:
+    """What a load balancer or a tunnel is in front of a gateway. `port`: where the gateway listens on loopback."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.port = 0
+        self._context = context
+        self._server = Server(self._lead)
+
+    async def open(self, addresses: Sequence[str], port: int) -> None:
+        """Listen at all of `addresses`. Raises OSError."""
+        await self._server.open(addresses, port, ssl=self._context)
+
+    async def close(self) -> None:
+        """Listen no more, and end what is open."""
+        await self._server.close()
+
+    async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             inner, to_gateway = await asyncio.open_connection("127.0.0.1", self.port)
         except OSError:

@@ -11,14 +11,15 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol, get_args
 
 from aiohttp import web
 
+from harness.profile import Intercept
 from harness.stage import Vendor
 
-Mode = Literal["settings", "namespace", "proxy"]
-MODES: tuple[Mode, ...] = ("settings", "namespace", "proxy")
+Mode = Intercept
+MODES: tuple[Mode, ...] = get_args(Intercept)
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
-from harness.live.front import pour
+from harness.live.front import Server, pour
 from harness.live.network import Contacts, Mode, Ports, start
 from harness.live.trust import Authority
 from harness.stage import Vendor
@@ -39,16 +39,14 @@ class Proxy:
         self._where: dict[tuple[str, int], int] = {}
         """Host and port as a client says them -> port on loopback."""
         self._contacts = Contacts()
-        self._server: asyncio.Server | None = None
+        self._server = Server(self._serve)
         self._port = 0
-        self._open: set[asyncio.Task[None]] = set()
 
     async def open(self, public_host: str, gateway_port: int) -> None:
         """See `Network.open`."""
         self._where[public_host, 80] = gateway_port
-        if self._server is None:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=HEAD_LIMIT)
-            self._port = self._server.sockets[0].getsockname()[1]
+        if not self._port:
+            self._port = await self._server.open(["127.0.0.1"], 0, limit=HEAD_LIMIT)
 
     async def serve(self, vendor: Vendor) -> tuple[str, Callable[[], Awaitable[None]]]:
         """See `Network.serve`: under the vendor's own names."""
@@ -79,19 +77,11 @@ class Proxy:
 
     async def close(self) -> None:
         """See `Network.close`."""
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._open):
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        await self._server.close()
         self._ports.close()
         rmtree(self.folder, ignore_errors=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
-        task.add_done_callback(self._open.discard)
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 await self._lead(reader, writer)

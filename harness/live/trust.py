@@ -6,7 +6,7 @@ import base64
 import hashlib
 import ssl
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,6 @@ def _fingerprint(pem: bytes) -> str:
     certificate = x509.load_pem_x509_certificate(pem)
     key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return base64.b64encode(hashlib.sha256(key).digest()).decode()
-
-
-def variables() -> Mapping[str, str]:
-    """The variables that lead programs to certificates, whatever they are set to."""
-    table: Mapping[str, str] = tomllib.loads(TABLE.read_text(encoding="utf-8"))["variables"]
-    return table
 
 
 def _truststore(pem: bytes) -> bytes:

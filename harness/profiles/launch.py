@@ -20,12 +20,12 @@ from harness.talk import TalkTable
 _NAMED = re.compile(r"\{profile\}/([^\s\"'{}]+)")
 
 NEEDED = {
-    ("openai.base_url", "openai.ws_url"): r"phone\.(inbound|outbound)|talk\.(webrtc|relay)|openai\.",
-    ("twilio.base_url",): r"phone\.outbound|operator\.hangup|tools\.end_call",
-    ("azure.endpoint",): r"azure\.",
-    ("azure.authority_host", "azure.identity_endpoint"): r"azure\.entra",
+    "OpenAI": (("openai.base_url", "openai.ws_url"), r"phone\.(inbound|outbound)|talk\.(webrtc|relay)|openai\."),
+    "Twilio": (("twilio.base_url",), r"phone\.outbound|operator\.hangup|tools\.end_call"),
+    "Azure OpenAI": (("azure.endpoint",), r"azure\."),
+    "Entra ID": (("azure.authority_host", "azure.identity_endpoint"), r"azure\.entra"),
 }
-"""One of these settings says where a vendor is whom a gateway with these claims talks to."""
+"""Vendor -> the settings of which one says where it is, and the claims of a gateway that talks to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +118,15 @@ class Profile:
         """How requests to the vendors are led to the fakes: as the profile says, or as it can be done."""
         if self.gateway.intercept is not None:
             return self.gateway.intercept
-        claims = self.claims.features
-        needed = [settings for settings, which in NEEDED.items() if any(re.match(which, claim) for claim in claims)]
-        return "settings" if all(any(map(self.maps, settings)) for settings in needed) else "namespace"
+        return "namespace" if self.untold() else "settings"
+
+    def untold(self) -> list[str]:
+        """The vendors that the gateway needs, and that nothing tells it where to find."""
+        return [
+            vendor
+            for vendor, (settings, which) in NEEDED.items()
+            if any(re.match(which, claim) for claim in self.claims.features) and not any(map(self.maps, settings))
+        ]
 
     def maps(self, setting: str) -> bool:
         """Whether the gateway is told this setting, in whatever way."""

@@ -11,16 +11,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup
 
 from harness.report.exhibits import NOT_MET, Exhibit, broken_worlds, failures
 from harness.report.ladder import focus
 from harness.report.ladder_svg import STYLE, render_svg_parts
 from harness.report.model import SEVERITY, Column, Requirement, Results, Verdict, WorldResult, rank
-from harness.report.page import ORDER, SYMBOLS, breakable, created, link, prose, script_json, story, words
+from harness.report.page import ORDER, SYMBOLS, breakable, created, script_json, story, template
 from harness.report.summary import RequirementSummary, Summary, summarise
-from harness.report.words import vocabulary
 
 _HERE = Path(__file__).parent
 _MOST_LADDERS = 100
@@ -75,22 +74,7 @@ def render_html(results: Results) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "prose": prose,
-        "link": link,
-        "breakable": breakable,
-        "words": words,
-        "area": vocabulary().area,
-        "case": _case,
-    }
-    return environment.get_template("report.html.j2")
+    return template("report.html.j2", case=_case)
 
 
 def _case(case: str) -> Markup:

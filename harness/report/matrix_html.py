@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup
 
 from harness.report.exhibits import NOT_MET, Exhibit, Failure, broken_worlds, failures
@@ -22,7 +22,7 @@ from harness.report.ladder import focus
 from harness.report.ladder_svg import STYLE, render_svg_parts
 from harness.report.matrix import Matrix, Place, Row, place_of
 from harness.report.model import FAILING, SEVERITY, Results, Verdict, WorldResult, case_name, rank
-from harness.report.page import ORDER, SYMBOLS, breakable, created, link, prose, script_json, story, words
+from harness.report.page import ORDER, SYMBOLS, created, script_json, story, template
 from harness.report.summary import many, summarise
 from harness.report.verdicts import WORDS, Note
 from harness.report.words import vocabulary
@@ -80,23 +80,7 @@ def headline(row: Row) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "prose": prose,
-        "link": link,
-        "breakable": breakable,
-        "words": words,
-        "area": vocabulary().area,
-        "created": created,
-        "many": many,
-    }
-    return environment.get_template("matrix.html.j2")
+    return template("matrix.html.j2", created=created, many=many)
 
 
 def _files(row: Row, folder: Path | None) -> list[str]:

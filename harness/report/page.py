@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from harness.report.exhibits import Exhibit
 from harness.report.model import OFFENCE, Verdict
+from harness.report.words import vocabulary
+
+_HERE = Path(__file__).parent
 
 ORDER = (Verdict.HARNESS_ERROR, Verdict.FAIL, Verdict.UNSTABLE, Verdict.WARN, Verdict.PASS, Verdict.UNSUPPORTED)
 SYMBOLS = {
@@ -21,6 +27,20 @@ SYMBOLS = {
     Verdict.UNSUPPORTED: "–",
     Verdict.HARNESS_ERROR: "?",
 }
+
+
+def template(name: str, **filters: Callable[..., object]) -> Template:
+    """A page's template, with the filters that all of them have, and its own."""
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    shared = {"prose": prose, "link": link, "breakable": breakable, "words": words, "area": vocabulary().area}
+    environment.filters |= {**shared, **filters}
+    return environment.get_template(name)
 
 
 def words(verdict: Verdict | None) -> str:
