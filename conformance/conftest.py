@@ -20,6 +20,7 @@ from conformance.azure import VENDORS
 from conformance.live import configuration, make_station, move_in
 from conformance.shards import (
     Done,
+    Part,
     ShardFailed,
     Share,
     deal,
@@ -30,6 +31,7 @@ from conformance.shards import (
     remember_seconds,
     run_in_parts,
     take_in,
+    turns,
 )
 from conformance.worlds import run_world
 from harness import run
@@ -127,14 +129,16 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Run the cases in several processes, where that was asked for. Other tests of the session are not run then."""
     collected = session.config.stash[COLLECTED]
     request = collected.request
-    if request.jobs == 1 or mine() is not None or session.config.option.collectonly:
+    if (part := mine()) is not None:
+        return run_part(session, part)
+    if request.jobs == 1 or session.config.option.collectonly:
         return None
     cases = {case_id(item): item for item in session.items if is_case(item)}
     known = known_seconds(request.profile.name)
     # What is not claimed is not run: nobody has to wait for it, and it is nobody's share of the work.
     awaited = {case: sharing(item) for case, item in cases.items() if is_run(item, request)}
     hands = deal(list(awaited.items()), known, max(1, min(request.jobs, len(awaited)))) or [[]]
-    hands[0] += [case for case in cases if case not in awaited]
+    hands[0][:0] = [case for case in cases if case not in awaited]
     begin = len(collected.worlds)
     try:
         with terminal_as_it_is(session.config), progress_bar(len(awaited)) as advance:
@@ -148,6 +152,18 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     if request.stage == "live":
         remember_seconds(request.profile.name, collected.worlds[begin:])
     session.testsfailed = len({check.case for check in collected.checks if check.verdict in (*FAILING, *run.BAD)})
+    return True
+
+
+def run_part(session: pytest.Session, part: Part) -> bool:
+    """Run what falls to this process. No case shares a fixture with another, so none has to know which comes next."""
+    cases = {case_id(item): item for item in session.items if is_case(item)}
+    for case in turns(part):
+        session.config.hook.pytest_runtest_protocol(item=cases[case], nextitem=None)
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
     return True
 
 
@@ -205,10 +221,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item in kept or not is_case(item)]
     if request.stage == "live":
         together(items)
-    if (part := mine()) is not None:
-        config.stash[COLLECTED].partial = True
-        wanted = set(part.cases)
-        items[:] = [item for item in items if case_id(item) in wanted]
+    config.stash[COLLECTED].partial = mine() is not None
 
 
 def together(items: list[pytest.Item]) -> None:

@@ -1,6 +1,7 @@
 """One run in several processes: the cases are dealt out, and what came of them is put together again.
 
 On the live stage a case is mostly waiting: several gateways, each in an enclosure of its own, wait at the same time.
+Nobody knows beforehand how long a case of a gateway takes that fails, so who is done takes cases out of others' hands.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -34,9 +36,14 @@ SAID = 2000
 
 
 class Part(msgspec.Struct):
-    """What one process is given to do: the ids of its cases, and files for what came of them and for its progress."""
+    """What one process is given to do: the ids of the cases in all hands, and files for what came of it.
 
-    cases: list[str]
+    `number` is its own hand; `taken` a folder that has a file for each case that somebody has begun.
+    """
+
+    number: int
+    hands: list[list[str]]
+    taken: str
     results: str
     progress: str
 
@@ -70,6 +77,32 @@ def mine() -> Part | None:
     """The part that this process is to run, None when it is to run everything."""
     path = os.environ.get(SHARD)
     return msgspec.json.decode(Path(path).read_bytes(), type=Part) if path else None
+
+
+def turns(part: Part) -> Iterator[str]:
+    """The cases that this process runs: those of its own hand, then what others have not come to.
+
+    It takes from the end of the hand that has most left, so that whoever holds that one is disturbed last.
+    """
+    while (case := _next(part)) is not None:
+        yield case
+
+
+def _next(part: Part) -> str | None:
+    folder = Path(part.taken)
+    taken = {path.name for path in folder.iterdir()}
+    left = [
+        [(case, name) for place, case in enumerate(hand) if (name := f"{number}-{place}") not in taken]
+        for number, hand in enumerate(part.hands)
+    ]
+    others = sorted(left[: part.number] + left[part.number + 1 :], key=len, reverse=True)
+    for case, name in chain(left[part.number], *map(reversed, others)):
+        try:
+            (folder / name).touch(exist_ok=False)
+        except FileExistsError:  # somebody was faster
+            continue
+        return case
+    return None
 
 
 def finished(part: Part, done: Done) -> None:
@@ -179,16 +212,19 @@ class _Worker:
 
 
 def run_in_parts(request: RunRequest, hands: Sequence[Sequence[str]]) -> Iterator[Done | Share]:
-    """Run each hand in a process of its own; yields the cases as they are done, and then what came of each part.
+    """Run the hands, each in a process of its own; yields the cases as they are done, and then what came of each part.
 
     Raises `ShardFailed` when one of them breaks off; the others are ended then.
     """
     with TemporaryDirectory(prefix="callproof-parts-") as folder:
         workers: list[_Worker] = []
         try:
-            for number, hand in enumerate(hands):
+            taken = Path(folder, "taken")
+            taken.mkdir()
+            for number in range(len(hands)):
                 here = Path(folder, str(number))
-                part = Part(list(hand), f"{here}.results", f"{here}.progress")
+                everything = [list(hand) for hand in hands]
+                part = Part(number, everything, str(taken), f"{here}.results", f"{here}.progress")
                 Path(part.progress).touch()
                 Path(f"{here}.part").write_bytes(msgspec.json.encode(part))
                 workers.append(_start(request, part, Path(f"{here}.part"), Path(f"{here}.output")))

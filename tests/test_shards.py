@@ -12,7 +12,7 @@ import pytest
 
 from conformance.asking import ask
 from conformance.assembly import registry
-from conformance.shards import Share, deal, known_seconds, remember_seconds, take_in
+from conformance.shards import Part, Share, deal, known_seconds, remember_seconds, take_in, turns
 from harness.report.model import Check, Level, Verdict, WorldResult
 from harness.report.store import read_results
 from harness.run import Collected
@@ -35,6 +35,14 @@ def test_cases_of_one_configuration_stay_together_as_far_as_that_is_fair() -> No
     assert sorted(map(sorted, two)) == [ids[:4], ids[4:]]
     long = {"a": 500.0}
     assert [hand for hand in deal(CASES, long, 3) if ids[0] in hand] == [[ids[0]]]
+
+
+def test_who_is_done_takes_cases_out_of_the_fullest_hand(tmp_path: Path) -> None:
+    hands = [["a"], ["b", "c", "d", "e"], ["f", "g"]]
+    done, slow, other = (turns(Part(number, hands, str(tmp_path), "", "")) for number in range(3))
+    assert [next(slow), next(other), next(done)] == ["b", "f", "a"]
+    assert [next(done), next(done), next(slow)] == ["e", "d", "c"]
+    assert [*done, *slow, *other] == ["g"]
 
 
 def test_what_came_of_parts_is_put_together() -> None:
