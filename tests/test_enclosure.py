@@ -159,6 +159,22 @@ def test_where_there_is_no_unshare_it_is_said_what_to_do(monkeypatch: pytest.Mon
         enclosure_problem.cache_clear()
 
 
+def test_what_the_kernel_forbids_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in (("kernel/apparmor_restrict_unprivileged_userns", "1"), ("user/max_user_namespaces", "63432")):
+        tmp_path.joinpath(name).parent.mkdir()
+        tmp_path.joinpath(name).write_text(f"{value}\n", encoding="ascii")
+    monkeypatch.setattr("harness.live.capabilities.SYSCTL", tmp_path)
+    monkeypatch.setattr("os.geteuid", lambda: 65534)
+    monkeypatch.setenv("PATH", "/nowhere")
+    enclosure_problem.cache_clear()
+    try:
+        told = enclosure_problem()
+        assert told is not None
+        assert "; allow them: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0; or run as root; " in told
+    finally:
+        enclosure_problem.cache_clear()
+
+
 def test_inside_is_told_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(MARK, "1")
     assert inside()

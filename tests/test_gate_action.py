@@ -154,18 +154,29 @@ class Runner:
         tool.write_text(f'#!/bin/bash\nprintf "%s\\n" "$@" > "{self.asked}"\nexit {status}\n')
         tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
 
-    def run(self, **inputs: str) -> int:
-        step = next(step for step in self.action["runs"]["steps"] if step.get("id") == "run")
+    def tool(self, name: str, script: str) -> None:
+        """Put a program before those of the machine."""
+        path = self.folder / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/bash\n{script}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    def run(self, step: str = "Run callproof", **inputs: str) -> int:
+        return self._run(next(each for each in self.action["runs"]["steps"] if each["name"] == step), inputs)
+
+    def _run(self, step: Any, inputs: dict[str, str]) -> int:
         script = self.folder / "step.sh"
         script.write_text(step["run"])
 
         def given(expression: str) -> str:
             name = re.fullmatch(r"\$\{\{ inputs\.([\w-]+) \}\}", expression)
-            assert name is not None
+            if name is None:
+                return expression
             return inputs.get(name[1].replace("-", "_"), self.action["inputs"][name[1]].get("default", ""))
 
         environment = {name: given(value) for name, value in step["env"].items()}
-        environment |= {"RUNNER_TEMP": str(self.folder), "GITHUB_OUTPUT": str(self.output), "PATH": os.environ["PATH"]}
+        environment |= {"RUNNER_TEMP": str(self.folder), "GITHUB_OUTPUT": str(self.output)}
+        environment["PATH"] = f"{self.folder / 'bin'}:{os.environ['PATH']}"
         # GitHub docs, workflow syntax: `shell: bash` is this command.
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(script)]
         return subprocess.run(command, env=environment, cwd=self.folder, timeout=30, check=False).returncode
@@ -202,3 +213,13 @@ def test_the_step_hands_on_every_input_as_it_is(tmp_path: Path, action: Any) -> 
         *("--model", "gpt-realtime-2", "--model", "gpt-realtime", "--as-of", "2026-04-15", "--as-of", "today"),
         *("--case", "a b", "--case", "$(touch stolen)", "--baseline", "b a.toml"),
     ]
+
+
+@pytest.mark.parametrize("forbidden", [False, True])
+def test_namespaces_are_allowed_where_ubuntu_forbids_them(tmp_path: Path, action: Any, forbidden: bool) -> None:
+    runner = Runner(tmp_path, action, 0)
+    runner.tool("sysctl", f"echo {int(forbidden)}")
+    runner.tool("sudo", f'printf "%s\\n" "$*" >> "{runner.asked}"')
+    assert runner.run("Allow namespaces") == 0
+    allowed = "-n sysctl -q -w kernel.apparmor_restrict_unprivileged_userns=0\n"
+    assert (runner.asked.read_text() if runner.asked.exists() else "") == (allowed if forbidden else "")

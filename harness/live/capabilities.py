@@ -10,8 +10,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 PROBE_SECONDS = 20.0
+SYSCTL = Path("/proc/sys")
+NAMESPACES_OFF = {
+    "kernel.unprivileged_userns_clone": ("0", "1"),
+    "kernel.apparmor_restrict_unprivileged_userns": ("1", "0"),
+    "user.max_user_namespaces": ("0", "15000"),
+}
+"""Settings of the kernel that forbid namespaces to unprivileged users: the value that does, and one that does not.
+
+The first is Debian's, the second Ubuntu's (on since 24.04, on the runners of GitHub as well).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,17 @@ def _tried(options: list[str], script: str) -> str | None:
     return lines[-1] if lines else f"it ended with {done.returncode}"
 
 
+def _switched_off() -> Iterator[str]:
+    """The settings of this machine that forbid namespaces, as what sysctl would change them to."""
+    for name, (forbids, allows) in NAMESPACES_OFF.items():
+        try:
+            value = SYSCTL.joinpath(*name.split(".")).read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        if value == forbids:
+            yield f"{name}={allows}"
+
+
 @functools.cache
 def enclosure_problem() -> str | None:
     """Why no enclosure can be made here, with what to do; None where one can."""
@@ -54,10 +76,8 @@ def enclosure_problem() -> str | None:
         return None
     hints = []
     if not root:
-        hints.append(
-            "unprivileged user namespaces may be switched off (sysctl kernel.unprivileged_userns_clone, "
-            "user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns): allow them, or run as root"
-        )
+        switched = " ".join(_switched_off())
+        hints.append(f"allow them: sudo sysctl -w {switched}; or run as root" if switched else "run as root")
     else:
         hints.append("in a container, give it --privileged or --cap-add SYS_ADMIN --security-opt seccomp=unconfined")
     hints.append("or do without, with --intercept settings or --intercept proxy")
