@@ -37,6 +37,7 @@ from conformance.worlds import run_world
 from harness import run
 from harness.choices import Drawn, Replayed, Seeded, Source, Typical
 from harness.gate.baseline import BaselineError
+from harness.gates import out_of_order
 from harness.live import Station
 from harness.live.enclosure import NoEnclosure
 from harness.live.process import run_setup
@@ -343,7 +344,10 @@ class CaseRunner:
         sure = self.config.stash.setdefault(CONFIRMED, Counter())
         again = None
         if self.request.stage == "live" and not all(sure[failed] >= ENOUGH for failed in outcome.checks.failed()):
-            again = self._again(definition, outcome)
+            again = self._again(definition, outcome, ordered=not marked)
+            if again is not None and out_of_order(outcome.order, again.order):
+                # What waited for its turn in vain was late by our doing: a failure of that run says nothing.
+                again = self._again(definition, outcome, ordered=False)
         if again is not None and marked:
             # The gateway had failed before, and that may be why: what counts is what one does that has seen nothing.
             if not set(again.checks.failed()) <= set(outcome.checks.failed()):
@@ -362,8 +366,11 @@ class CaseRunner:
         gone = [requirement for requirement in outcome.checks.failed() if requirement not in came]
         pytest.fail(f"unstable: {', '.join(gone)}: failed once, and not again with the same choices", pytrace=False)
 
-    def _again(self, definition: CaseDefinition, outcome: Outcome) -> Outcome | None:
-        """The same world once more, on a gateway that has seen nothing else; None after a fault of ours."""
+    def _again(self, definition: CaseDefinition, outcome: Outcome, *, ordered: bool) -> Outcome | None:
+        """The same world once more, on a gateway that has seen nothing else; None after a fault of ours.
+
+        `ordered`: with its deliveries in the same order. A gateway that has seen other calls has its own.
+        """
         if not is_bad(outcome) or outcome.error is not None or outcome.checks.worst() is Verdict.HARNESS_ERROR:
             return None
         trace = outcome.trace(
@@ -373,6 +380,8 @@ class CaseRunner:
             version=self.request.profile.gateway.version,
             knobs=self.request.knobs,
         )
+        if not ordered:
+            trace.order = []
         request = replace(self.request, trace=trace)
         return self._world(definition, Replayed(trace.values()), self.request.seed, request)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import io
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from rich.console import Console
@@ -12,13 +15,15 @@ from test_report_samples import wire
 
 from conformance.asking import ask
 from conformance.assembly import registry
+from conformance.conftest import STATION, CaseRunner
 from harness.choices import Choices, Typical
 from harness.gate.baseline import parse_baseline
+from harness.live import Station
 from harness.report import Verdict, summarise
 from harness.report.html import render_html
 from harness.report.markdown import render_markdown
 from harness.report.terminal import print_summary
-from harness.run import Collected
+from harness.run import Collected, RunRequest
 from harness.suite import CaseDefinition, Checks, Column, Outcome
 
 CASE = "conformance/test_outbound.py::test_a_race[gpt-realtime-2]"
@@ -57,6 +62,52 @@ def verdicts(collected: Collected) -> dict[str, Verdict]:
     found = {check.requirement: check.verdict for check in collected.checks}
     assert len(found) == len(collected.checks), "one check for each requirement"
     return found
+
+
+class Rehearsal:
+    """Runs of one case: what each comes to is given, what each was asked for is kept."""
+
+    def __init__(self, collected: Collected, monkeypatch: pytest.MonkeyPatch, *, marked: bool, runs: list[Outcome]):
+        collected.request = dataclasses.replace(collected.request, stage="live")
+        self.orders: list[list[tuple[str, str]]] = []
+        self._runs = runs
+        station = Station()
+        station.marked = marked
+        config = cast("pytest.Config", SimpleNamespace(stash=pytest.Stash()))
+        config.stash[STATION] = station
+        self.runner = CaseRunner(config, collected, CASE, COLUMN)
+        monkeypatch.setattr(self.runner, "_world", self._world)
+
+    def _world(self, definition: CaseDefinition, source: object, seed: int, request: RunRequest) -> Outcome:
+        assert request.trace is not None
+        self.orders.append(request.trace.order)
+        return self._runs.pop(0)
+
+    def take(self, first: Outcome) -> str:
+        with pytest.raises(pytest.fail.Exception) as failed:
+            self.runner._take(first.definition, first)
+        return str(failed.value)
+
+
+ONE, TWO = ("start", "openai/session1/handshake"), ("start", "openai/session2/handshake")
+
+
+def test_a_gateway_that_had_failed_before_does_not_say_in_which_order_a_new_one_works(
+    collected: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = outcome(("TWI-CB-004",)), outcome(("TWI-CB-004",))
+    first.order = [TWO, ONE]
+    rehearsal = Rehearsal(collected, monkeypatch, marked=True, runs=[second])
+    assert rehearsal.take(first).startswith("fail: TWI-CB-004")
+    assert rehearsal.orders == [[]]
+
+
+def test_a_run_that_was_held_up_in_vain_says_nothing(collected: Collected, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, held_up, free = outcome(("TWI-CB-004",)), outcome(("TWI-CB-004",)), outcome((), ("TWI-CB-004",))
+    first.order, held_up.order, free.order = [TWO, ONE], [ONE], [ONE]
+    rehearsal = Rehearsal(collected, monkeypatch, marked=False, runs=[held_up, free])
+    assert rehearsal.take(first).startswith("unstable: TWI-CB-004")
+    assert rehearsal.orders == [[TWO, ONE], []]
 
 
 def test_what_fails_once_is_unstable_and_what_fails_twice_fails(collected: Collected) -> None:
