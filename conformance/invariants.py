@@ -194,7 +194,7 @@ def appended_audio_is_well_formed(evidence: Evidence, check: Checks) -> None:
             # What a case sent broken on purpose may be passed on as it came: it is not of the gateway's making.
             passed_on = "".join(text for text in evidence.deliberate if isinstance(text, str))
             own = [m for m in broken if not m.get("audio") or str(m.get("audio")) not in passed_on]
-            check.none("OAI-AU-001", own, "audio is not whole base64")
+            check.none("OAI-AU-001", own, "an append has no audio in it, or no base64")
 
 
 def _decodes(text: object) -> bool:

@@ -49,6 +49,10 @@ PAIRED_ONLY = ("2026.4.15",)
 ONE_TALK_CALL = ("2026.4.29", "2026.5.7")
 """Releases that have one call for a session of any transport."""
 
+FORGETFUL = ("2026.5.18",)
+"""Releases whose page forgets with each piece of the answer that it has heard speech, so that nobody interrupts a model
+that is still sending. Later ones forget only when another answer begins."""
+
 SPEECH_SAMPLES = 4096
 SPEECH_RMS = 0.02
 SPEECH_PEAK = 0.08
@@ -221,7 +225,7 @@ async def relay(gateway: GatewayHandle) -> Relay:
     except BaseException:
         await rpc.close()
         raise
-    return Relay(rpc, session)
+    return Relay(rpc, session, forgetful=gateway.version in FORGETFUL)
 
 
 async def connected(gateway: GatewayHandle, *, page: Any) -> None:
@@ -247,11 +251,11 @@ class Relay:
     A frame to send is `{"method": ..., "params": ...}`; the session's id is filled in.
     """
 
-    def __init__(self, rpc: Rpc, session: Mapping[str, Any]) -> None:
+    def __init__(self, rpc: Rpc, session: Mapping[str, Any], *, forgetful: bool) -> None:
         self._rpc = rpc
         self._session = session["relaySessionId"]
         self._rate = session["audio"]["inputSampleRateHz"]
-        self._ear = Ear(self._rate)
+        self._ear = Ear(self._rate, forgetful=forgetful)
         self._sent = 0
         self._over = False
         self.close_reason = ""
@@ -274,7 +278,10 @@ class Relay:
             pcm = b64decode(params["audioBase64"])
             pcm = pcm[: len(pcm) // 2 * 2]
             if self._ear.interrupts(pcm, asyncio.get_running_loop().time()):
-                await self._rpc.ask("talk.session.cancelOutput", {"sessionId": self._session, "reason": "barge-in"})
+                cancel = {"sessionId": self._session, "reason": "barge-in"}
+                if self._ear.answer and not self._ear.forgetful:
+                    cancel["turnId"] = self._ear.answer
+                await self._rpc.ask("talk.session.cancelOutput", cancel)
             params["timestamp"] = round(self._sent / self._rate * 1000)
             self._sent += len(pcm) // 2
         await self._rpc.ask(told["method"], params)
@@ -289,7 +296,8 @@ class Relay:
                 continue
             now = asyncio.get_running_loop().time()
             if payload.get("type") == "audio":
-                self._ear.plays(len(payload.get("audioBase64", "")) * 3 // 4 // 2, now)
+                answer = str((payload.get("talkEvent") or {}).get("turnId") or "")
+                self._ear.plays(len(payload.get("audioBase64", "")) * 3 // 4 // 2, now, answer)
             elif payload.get("type") == "clear":
                 self._ear.silent()
             yield text
@@ -316,17 +324,22 @@ def _call_in(frame: str | bytes) -> dict[str, Any] | None:
 class Ear:
     """How the Control UI finds that the person interrupts: the microphone is loud while something is played."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, *, forgetful: bool) -> None:
+        self.forgetful = forgetful
+        self.answer = ""
+        """The turn that is played."""
         self._rate = rate
         self._plays_until = 0.0
         self._heard: array[int] = array("h")
         self._loud = 0
         self._cancelled = False
 
-    def plays(self, samples: int, now: float) -> None:
-        """More is to be played."""
+    def plays(self, samples: int, now: float, answer: str) -> None:
+        """More is to be played, of this turn."""
+        if self.forgetful or answer != self.answer or now >= self._plays_until:
+            self._loud = 0
         self._plays_until = max(self._plays_until, now) + samples / self._rate
-        self._cancelled, self._loud = False, 0
+        self._cancelled, self.answer = False, answer
 
     def silent(self) -> None:
         """Nothing is to be played any more."""
