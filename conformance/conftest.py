@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +22,7 @@ from conformance.shards import (
     Part,
     ShardFailed,
     Share,
+    Sure,
     deal,
     finished,
     hand_over,
@@ -54,8 +54,8 @@ SUITE = Path(__file__).parent
 OPTIONAL = ("call.max_seconds",)
 """Settings that a case has for the gateways that know them; others do without."""
 STATION = pytest.StashKey[Station]()
-CONFIRMED = pytest.StashKey["Counter[str]"]()
-"""How many cases have failed a requirement twice, in this process."""
+SURE = pytest.StashKey[Sure]()
+"""How many cases have failed a requirement twice."""
 ENOUGH = 2
 """What so many cases have failed twice is no accident: further cases that fail it are not run again."""
 
@@ -341,7 +341,7 @@ class CaseRunner:
         """Take in what came of a case. On the live stage a failure has to happen twice to be one."""
         station = self.config.stash.get(STATION, None)
         marked = station is not None and station.marked
-        sure = self.config.stash.setdefault(CONFIRMED, Counter())
+        sure = self.config.stash.setdefault(SURE, Sure(mine()))
         again = None
         if self.request.stage == "live" and not all(sure[failed] >= ENOUGH for failed in outcome.checks.failed()):
             again = self._again(definition, outcome, ordered=not marked)
@@ -355,7 +355,7 @@ class CaseRunner:
                 return
             outcome = again
         if again is None or set(outcome.checks.failed()) <= set(again.checks.failed()):
-            sure.update(outcome.checks.failed() if again is not None else ())
+            sure.add(outcome.checks.failed() if again is not None else ())
             self.collected.add(outcome, self.case)
             self._judge(outcome)
             return

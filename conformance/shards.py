@@ -11,7 +11,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -38,12 +39,13 @@ SAID = 2000
 class Part(msgspec.Struct):
     """What one process is given to do: the ids of the cases in all hands, and files for what came of it.
 
-    `number` is its own hand; `taken` a folder that has a file for each case that somebody has begun.
+    `number` is its own hand. `shared` is a folder for what all processes have to know of each other: in `taken` there
+    is a file for each case that somebody has begun, in `sure` one for each requirement of a case that failed twice.
     """
 
     number: int
     hands: list[list[str]]
-    taken: str
+    shared: str
     results: str
     progress: str
 
@@ -89,7 +91,8 @@ def turns(part: Part) -> Iterator[str]:
 
 
 def _next(part: Part) -> str | None:
-    folder = Path(part.taken)
+    folder = Path(part.shared, "taken")
+    folder.mkdir(exist_ok=True)
     taken = {path.name for path in folder.iterdir()}
     left = [
         [(case, name) for place, case in enumerate(hand) if (name := f"{number}-{place}") not in taken]
@@ -103,6 +106,29 @@ def _next(part: Part) -> str | None:
             continue
         return case
     return None
+
+
+class Sure:
+    """Which requirements were failed twice by how many cases of a run, whichever process ran them."""
+
+    def __init__(self, part: Part | None) -> None:
+        self._folder = Path(part.shared, "sure") if part is not None else None
+        self._here: Counter[str] = Counter()
+        self._name = "" if part is None else str(part.number)
+
+    def add(self, requirements: Collection[str]) -> None:
+        """A case has failed these twice."""
+        self._here.update(requirements)
+        if self._folder is not None:
+            self._folder.mkdir(exist_ok=True)
+            for requirement in requirements:
+                (self._folder / f"{requirement}~{self._name}-{self._here[requirement]}").touch()
+
+    def __getitem__(self, requirement: str) -> int:
+        """How many cases have."""
+        if self._folder is None:
+            return self._here[requirement]
+        return sum(1 for _ in self._folder.glob(f"{requirement}~*"))
 
 
 def finished(part: Part, done: Done) -> None:
@@ -219,12 +245,10 @@ def run_in_parts(request: RunRequest, hands: Sequence[Sequence[str]]) -> Iterato
     with TemporaryDirectory(prefix="callproof-parts-") as folder:
         workers: list[_Worker] = []
         try:
-            taken = Path(folder, "taken")
-            taken.mkdir()
             for number in range(len(hands)):
                 here = Path(folder, str(number))
                 everything = [list(hand) for hand in hands]
-                part = Part(number, everything, str(taken), f"{here}.results", f"{here}.progress")
+                part = Part(number, everything, folder, f"{here}.results", f"{here}.progress")
                 Path(part.progress).touch()
                 Path(f"{here}.part").write_bytes(msgspec.json.encode(part))
                 workers.append(_start(request, part, Path(f"{here}.part"), Path(f"{here}.output")))

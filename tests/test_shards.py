@@ -12,7 +12,7 @@ import pytest
 
 from conformance.asking import ask
 from conformance.assembly import registry
-from conformance.shards import Part, Share, deal, known_seconds, remember_seconds, take_in, turns
+from conformance.shards import Part, Share, Sure, deal, known_seconds, remember_seconds, take_in, turns
 from harness.report.model import Check, Level, Verdict, WorldResult
 from harness.report.store import read_results
 from harness.run import Collected
@@ -43,6 +43,18 @@ def test_who_is_done_takes_cases_out_of_the_fullest_hand(tmp_path: Path) -> None
     assert [next(slow), next(other), next(done)] == ["b", "f", "a"]
     assert [next(done), next(done), next(slow)] == ["e", "d", "c"]
     assert [*done, *slow, *other] == ["g"]
+
+
+def test_what_one_process_is_sure_of_all_are(tmp_path: Path) -> None:
+    one, two = (Sure(Part(number, [], str(tmp_path), "", "")) for number in range(2))
+    one.add(["OAI-HS-001", "OAI-HS-002"])
+    two.add(["OAI-HS-001"])
+    one.add(["OAI-HS-001"])
+    assert [both["OAI-HS-001"] for both in (one, two)] == [3, 3]
+    assert [both["OAI-HS-002"] for both in (one, two)] == [1, 1]
+    alone = Sure(None)
+    alone.add(["OAI-HS-001"])
+    assert (alone["OAI-HS-001"], alone["OAI-HS-002"]) == (1, 0)
 
 
 def test_what_came_of_parts_is_put_together() -> None:
