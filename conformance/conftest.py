@@ -58,6 +58,10 @@ SURE = pytest.StashKey[Sure]()
 """How many cases have failed a requirement twice."""
 ENOUGH = 2
 """What so many cases have failed twice is no accident: further cases that fail it are not run again."""
+ONCE = (
+    "Where {} failed, no conversation can come about; after two cases had failed it twice, further ones that did were "
+    "not run again."
+)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -343,7 +347,7 @@ class CaseRunner:
         marked = station is not None and station.marked
         sure = self.config.stash.setdefault(SURE, Sure(mine()))
         again = None
-        if self.request.stage == "live" and not all(sure[failed] >= ENOUGH for failed in outcome.checks.failed()):
+        if self.request.stage == "live" and not self._settled(outcome, sure):
             again = self._again(definition, outcome, ordered=not marked)
             if again is not None and out_of_order(outcome.order, again.order):
                 # What waited for its turn in vain was late by our doing: a failure of that run says nothing.
@@ -365,6 +369,19 @@ class CaseRunner:
             pytest.xfail("the baseline expects it")
         gone = [requirement for requirement in outcome.checks.failed() if requirement not in came]
         pytest.fail(f"unstable: {', '.join(gone)}: failed once, and not again with the same choices", pytrace=False)
+
+    def _settled(self, outcome: Outcome, sure: Sure) -> bool:
+        """Whether it is clear what a case failed: other cases have failed that twice, or something that decides."""
+        failed = outcome.checks.failed()
+        certain = [requirement for requirement in failed if sure[requirement] >= ENOUGH]
+        if len(certain) == len(failed):
+            return True
+        for requirement in certain:
+            if self.collected.registry[requirement].decides:
+                if (note := ONCE.format(requirement)) not in self.collected.notes:
+                    self.collected.notes.append(note)
+                return True
+        return False
 
     def _again(self, definition: CaseDefinition, outcome: Outcome, *, ordered: bool) -> Outcome | None:
         """The same world once more, on a gateway that has seen nothing else; None after a fault of ours.

@@ -31,7 +31,8 @@ class Requirement(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, froz
 
     `since`, `until`: ISO dates between which the rule holds. `dialect`: the only dialect that it is about. `touches`:
     the events of the OpenAI protocol that it rests on, by their newest names; with a field behind a colon where it is
-    the field that matters; `client` or `server` for every event of a direction.
+    the field that matters; `client` or `server` for every event of a direction. `decides`: where it is failed no
+    conversation comes about, so that what else fails in the same case may be nothing but a consequence.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Requirement(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, froz
     dialect: str | None = None
     claim: str = ""
     touches: tuple[str, ...] = ()
+    decides: bool = False
     check: str | None = None
     excluded: str | None = None
 

@@ -346,6 +346,7 @@ class Collected:
                 era=None if r.era == "always" else r.era,
                 claim=r.claim or None,
                 why=r.why,
+                decides=r.decides,
             )
             for r in self.registry.values()
             if r.id in seen

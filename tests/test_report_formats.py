@@ -18,6 +18,7 @@ from harness.report import Results, Verdict
 from harness.report.html import render_html
 from harness.report.junit import write_junit
 from harness.report.markdown import render_markdown
+from harness.report.summary import summarise
 from harness.report.terminal import print_summary
 
 NASTY = "</script><script>alert(1)</script> & `<b>` \x00\x1b[31m | ]]>"
@@ -334,3 +335,43 @@ def test_terminal_takes_brackets_in_free_text_literally() -> None:
     run = results(failing=["TWI-CB-004"])
     run.checks = [msgspec.structs.replace(check, message="[bold]seen[/] [/red]") for check in run.checks]
     assert "[bold]seen[/] [/red]" in _printed(run)
+
+
+# --- causes and consequences
+
+
+def _with_consequence() -> Results:
+    """TWI-CB-004 decides. TWI-ST-001 fails only where it does, LIFE-007 somewhere else as well."""
+    run = results(failing=["TWI-CB-004"])
+    run.requirements = [msgspec.structs.replace(r, decides=r.id == "TWI-CB-004") for r in run.requirements]
+    cause = next(check for check in run.checks if check.verdict is Verdict.FAIL)
+    sound = next(check for check in run.checks if (check.case, check.model) != (cause.case, cause.model))
+    for requirement, place in (("TWI-ST-001", cause), ("LIFE-007", cause), ("LIFE-007", sound)):
+        mine = msgspec.structs.replace(place, requirement=requirement, verdict=Verdict.FAIL, message="no conversation")
+        run.checks.append(mine)
+    return run
+
+
+def test_what_fails_only_where_something_decides_is_told_as_its_consequence() -> None:
+    run = _with_consequence()
+    because = {entry.requirement.id: entry.because for entry in summarise(run).having(Verdict.FAIL)}
+    assert because == {"TWI-CB-004": [], "TWI-ST-001": ["TWI-CB-004"], "LIFE-007": []}
+    text = _printed(run)
+    assert "only where TWI-CB-004 fails, and perhaps because of it: fails TWI-ST-001" in text
+    assert "✗ LIFE-007" in text
+    assert "✗ TWI-ST-001" not in text
+    told = "Only where TWI-CB-004 fails, and perhaps because of it."
+    assert render_markdown(run).count(told) == 1
+    page = render_html(run)
+    assert page.count('<p class="because">') == 1
+    articles = [found["data-id"] for found in _Page(page).all("article", class_="failure")]
+    assert articles.index("TWI-ST-001") > articles.index("LIFE-007")
+
+
+def test_another_model_that_fails_it_is_no_cause() -> None:
+    run = _with_consequence()
+    run.checks = [
+        msgspec.structs.replace(check, model="another") if check.requirement == "TWI-ST-001" else check
+        for check in run.checks
+    ]
+    assert {tuple(entry.because) for entry in summarise(run).having(Verdict.FAIL)} == {()}

@@ -110,6 +110,17 @@ def test_a_run_that_was_held_up_in_vain_says_nothing(collected: Collected, monke
     assert rehearsal.orders == [[TWO, ONE], []]
 
 
+def test_what_follows_from_what_decides_is_not_run_again(collected: Collected, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cases have failed the header of the beta twice: the third has no session either, whatever else it fails."""
+    rehearsal = Rehearsal(collected, monkeypatch, marked=False, runs=[outcome(("OAI-HS-001",)) for _ in range(2)])
+    for _ in range(2):
+        rehearsal.take(outcome(("OAI-HS-001",)))
+    for _ in range(2):
+        assert "OAI-HS-001" in rehearsal.take(outcome(("OAI-HS-001", "LIFE-007")))
+    assert len(rehearsal.orders) == 2
+    assert [note.startswith("Where OAI-HS-001 failed, ") for note in collected.notes] == [True]
+
+
 def test_what_fails_once_is_unstable_and_what_fails_twice_fails(collected: Collected) -> None:
     first = outcome(("TWI-CB-004", "LIFE-002"), ("AUD-001",))
     second = outcome(("LIFE-002",), ("TWI-CB-004", "AUD-001"))

@@ -47,7 +47,8 @@ class Failure:
 
 
 def failures(results: Results, summary: Summary, *, most: int = 3) -> list[Failure]:
-    """The requirements that are not met, worst first, with at most `most` exhibits each."""
+    """The requirements that are not met, with at most `most` exhibits each: worst first, and causes before what may be
+    their consequence."""
     found = []
     for entry in summary.having(*NOT_MET):
         groups: dict[tuple[Verdict, str], list[Check]] = {}
@@ -56,7 +57,7 @@ def failures(results: Results, summary: Summary, *, most: int = 3) -> list[Failu
         ordered = sorted(groups.values(), key=lambda checks: (rank(checks[0].verdict), len(checks)), reverse=True)
         exhibits = [_exhibit(results, summary, checks) for checks in ordered[:most]]
         found.append(Failure(entry, exhibits[0].check.verdict, exhibits, len(ordered) - len(exhibits)))
-    return found
+    return sorted(found, key=lambda failure: (-rank(failure.verdict), bool(failure.entry.because)))
 
 
 def broken_worlds(results: Results) -> list[WorldResult]:

@@ -111,6 +111,8 @@ def _failure(failure: Failure) -> str:
         lines.append(f"{text(rule.why)}\n")
     if rule.source:
         lines.append(f"Source: <{rule.source}>\n")
+    if failure.entry.because:
+        lines.append(f"Only where {' or '.join(failure.entry.because)} fails, and perhaps because of it.\n")
     for exhibit in failure.exhibits:
         lines += _exhibit(exhibit)
     if failure.more:

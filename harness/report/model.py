@@ -83,7 +83,7 @@ class Requirement(msgspec.Struct, frozen=True, kw_only=True):
 
     `source`: URL of the text that the rule rests on. `era`: when the rule holds, in words, None for always.
     `claim`: the feature that it belongs to, None for a rule that binds every gateway. `why`: what goes wrong on a real
-    call when it is broken.
+    call when it is broken. `decides`: where it fails, no conversation comes about, and other rules fail with it.
     """
 
     id: str
@@ -94,6 +94,7 @@ class Requirement(msgspec.Struct, frozen=True, kw_only=True):
     era: str | None = None
     claim: str | None = None
     why: str = ""
+    decides: bool = False
 
 
 class Excluded(msgspec.Struct, frozen=True, kw_only=True):

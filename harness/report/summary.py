@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -32,6 +32,8 @@ class RequirementSummary:
     counts: Counter[Verdict] = field(default_factory=Counter)
     columns: dict[Column, Verdict] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
+    because: list[str] = field(default_factory=list)
+    """Where it is not met, always one of these is not met in the same case and column, and they decide."""
 
     def add(self, check: Check, column: Column) -> None:
         """Count one more check, in this column."""
@@ -47,6 +49,20 @@ class RequirementSummary:
     def with_verdict(self, *verdicts: Verdict) -> list[Check]:
         """The checks that ended in one of `verdicts`, in the order in which they were made."""
         return [check for check in self.checks if check.verdict in verdicts]
+
+
+def _find_consequences(entries: Mapping[str, RequirementSummary]) -> None:
+    """Tell of each requirement whether it fails only where one fails that decides."""
+    decided: dict[tuple[str, str, str | None], list[str]] = {}
+    for entry in entries.values():
+        if entry.requirement.decides:
+            for check in entry.with_verdict(Verdict.FAIL):
+                decided.setdefault((check.case, check.model, check.as_of), []).append(entry.requirement.id)
+    for entry in entries.values():
+        failed = entry.with_verdict(*FAILING, Verdict.WARN)
+        causes = [decided.get((check.case, check.model, check.as_of), []) for check in failed]
+        if causes and all(causes) and not entry.requirement.decides:
+            entry.because = sorted(set().union(*causes))
 
 
 @dataclass(slots=True)
@@ -160,6 +176,7 @@ def summarise(results: Results) -> Summary:
         entries[check.requirement].add(check, column)
         if check.verdict in FAILING and not any(entry.covers(check) for entry in results.expected):
             unexpected.append(check)
+    _find_consequences(entries)
     order = {model: place for place, model in enumerate(results.models)}
     seen = dict.fromkeys(column for entry in entries.values() for column in entry.columns)
     columns = sorted(seen, key=lambda column: (order.get(column.model, len(order)), column))

@@ -52,7 +52,8 @@ def print_summary(
             text.append(f"\n  replay: {world.replay}", "bold")
         _say(console, text, width)
         console.print()
-    found = failures(results, summary, most=1)
+    everything = failures(results, summary, most=1)
+    found = [failure for failure in everything if not failure.entry.because]
     printed: set[str] = set()
     for place, failure in enumerate(found[:most]):
         shown = failure.exhibits[0].world
@@ -66,6 +67,9 @@ def print_summary(
         console.print()
     if found[most:]:
         _say(console, Text.assemble(("and more: ", "bold"), _rest(found[most:])), width)
+        console.print()
+    for causes, told in _consequences(everything):
+        _say(console, Text.assemble((f"only where {causes} fails, and perhaps because of it: ", "bold"), told), width)
         console.print()
     _say(console, _headline(results, summary), width)
     if report:
@@ -149,6 +153,15 @@ def _rest(found: list[Failure]) -> str:
         by.setdefault(failure.verdict, []).append(failure.entry.requirement.id)
     words = {Verdict.FAIL: "fails", Verdict.WARN: "warns of", Verdict.UNSTABLE: "unstable in"}
     return "; ".join(f"{words.get(verdict, str(verdict))} {', '.join(ids)}" for verdict, ids in by.items())
+
+
+def _consequences(found: list[Failure]) -> list[tuple[str, str]]:
+    """What fails only where something else does, by that."""
+    by: dict[str, list[Failure]] = {}
+    for failure in found:
+        if failure.entry.because:
+            by.setdefault(" or ".join(failure.entry.because), []).append(failure)
+    return [(causes, _rest(each)) for causes, each in by.items()]
 
 
 def _last_lines(output: str) -> str:
