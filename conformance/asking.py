@@ -125,13 +125,13 @@ def _spoken(profile: Profile) -> tuple[str, ...]:
 
 
 def _jobs(asked: int | None, mode: Mode) -> int:
-    """As asked. By default one; in namespaces, where a gateway has all ports to itself, two for each processor.
+    """As asked. By default one; in namespaces, where a gateway has all ports to itself, three for each processor.
 
     Live cases mostly wait.
     """
     if asked is not None and asked < 1:
         raise UsageProblem(f"--jobs wants a number from 1 on, not {asked}")
-    return asked or (2 * len(os.sched_getaffinity(0)) if mode == "namespace" else 1)
+    return asked or (3 * len(os.sched_getaffinity(0)) if mode == "namespace" else 1)
 
 
 def _mode(text: str | None) -> Mode | None:
