@@ -184,7 +184,8 @@ def deal(
     chunks: list[tuple[float, list[str]]] = []
     for group in groups.values():
         total, chunk = start, list[str]()
-        for case in group:
+        # The longest first: what begins last should not be what everybody waits for.
+        for case in sorted(group, key=cost, reverse=True):
             if chunk and total + cost(case) > fair:
                 chunks.append((total, chunk))
                 total, chunk = start, []
