@@ -75,7 +75,7 @@ async def test_the_model_goes_away_at_any_moment(world: PhoneWorld, check: Check
     caller = world.caller()
     caller.dial(world.twilio, world.number)
     await caller.connected(within=10)
-    session = await world.openai.wait_session(1)
+    session = await world.session(1)
     await world.passes(world.choices.delay("openai/session1/leave/delay", 0, 700, 4000))
     how = world.choices.one_of("openai/session1/leave/how", (1011, 1000, 1001, 1006))
     if how == 1006:
