@@ -58,6 +58,8 @@ SURE = pytest.StashKey[Sure]()
 """How many cases have failed a requirement twice."""
 ENOUGH = 2
 """What so many cases have failed twice is no accident: further cases that fail it are not run again."""
+LIVE_EXAMPLES = 3
+"""The most worlds of a property in real time."""
 ONCE = (
     "Where {} failed, no conversation can come about; after two cases had failed it twice, further ones that did were "
     "not run again."
@@ -329,7 +331,7 @@ class CaseRunner:
             self.collected.elsewhere(definition)
             pytest.skip(f"runs on the {' and '.join(definition.stages)} stage only")
         if definition.examples and self.request.trace is None:
-            self._explore(definition)
+            (self._sample if self.request.stage == "live" else self._explore)(definition)
             return
         source = self._source(definition)
         outcome = self._world(definition, source, self.request.seed)
@@ -423,29 +425,34 @@ class CaseRunner:
         except (GatewayNotStartable, ProfileError) as error:
             stop(self.config, str(error), run.EXIT_NOT_STARTABLE)
 
+    def _sample(self, definition: CaseDefinition) -> None:
+        """Run the usual world and a few by chance, until one fails: in real time there is none of Hypothesis's search,
+        which wants a gateway that does the same every time."""
+        few = min(self.request.examples or definition.examples, LIVE_EXAMPLES)
+        for number in range(few):
+            source: Source = Seeded(self.request.seed + number) if number else Typical()
+            outcome = self._world(definition, source, self.request.seed)
+            if is_bad(outcome):
+                break
+        self._take(definition, outcome)
+
     def _explore(self, definition: CaseDefinition) -> None:
+        """Have Hypothesis look for a world that fails, and for the simplest one that does."""
         examples = self.request.examples or definition.examples
-        phases = [Phase.generate, Phase.shrink]
-        if self.request.stage == "live":
-            # In real time a failure is worth telling at once; to shrink it would take minutes.
-            examples, phases = min(examples, 3), [Phase.generate]
         last: list[Outcome] = []
-        found: list[Outcome] = []
 
         @seed(self.request.seed)
         @settings(
             max_examples=examples,
             deadline=None,
             database=None,
-            phases=phases,
+            phases=[Phase.generate, Phase.shrink],
             suppress_health_check=list(HealthCheck),
             print_blob=False,
             report_multiple_bugs=False,
         )
         @given(st.data())
         def explore(data: st.DataObject) -> None:
-            if found:
-                return
             stopped: list[BaseException] = []
 
             def draw(low: int, high: int) -> int:
@@ -461,10 +468,7 @@ class CaseRunner:
             if stopped:
                 raise stopped[0]
             last[:] = [outcome]
-            if is_bad(outcome) and self.request.stage == "live":
-                # Hypothesis would run it again and again to be sure; that is done elsewhere, and once.
-                found.append(outcome)
-            elif is_bad(outcome):
+            if is_bad(outcome):
                 raise CheckFailed(", ".join(outcome.checks.failed()) or outcome.error)
 
         try:
