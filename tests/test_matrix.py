@@ -90,6 +90,24 @@ def test_a_failure_that_nobody_looked_into_is_listed() -> None:
     assert [row["not_looked_into"] for row in summary["rows"]] == [["TWI-CB-004"], ["LIFE-002"]]
 
 
+def test_who_has_looked_into_a_cause_has_looked_into_its_consequences() -> None:
+    note = Note(["*"], ["TWI-CB-004"], "fault", "The answered callback ends the stream.")
+    run = run_of("a", "1", "TWI-CB-004")
+    run.requirements = [msgspec.structs.replace(r, decides=r.id == "TWI-CB-004") for r in run.requirements]
+    cause = next(check for check in run.checks if check.verdict is Verdict.FAIL)
+    run.checks.append(msgspec.structs.replace(cause, requirement="TWI-ST-001", message="no conversation"))
+    (row,) = matrix_of(run, a=[note]).rows
+    assert row.not_looked_into() == []
+    told = row.note("TWI-ST-001")
+    assert told is not None
+    assert (told.verdict, told.note) == ("fault", "Only where TWI-CB-004 fails, and perhaps because of it.")
+    # On the other stage it fails of its own accord.
+    (row,) = matrix_of(run, run_of("a", "1", "TWI-ST-001", stage="live"), a=[note]).rows
+    assert row.not_looked_into() == ["TWI-ST-001"]
+    (row,) = matrix_of(run).rows
+    assert set(row.not_looked_into()) == {"TWI-CB-004", "TWI-ST-001"}
+
+
 def test_the_page_carries_each_verdict_once() -> None:
     matrix = matrix_of(run_of("a", "1", "TWI-CB-004"), run_of("b", "1"))
     data = data_of(render_matrix(matrix, title="t"))

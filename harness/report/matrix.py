@@ -16,6 +16,7 @@ import msgspec
 
 from harness.report.model import FAILING, Check, Requirement, Results, Verdict, rank
 from harness.report.store import ResultsError, dated, read_results
+from harness.report.summary import summarise
 from harness.report.verdicts import Note, find_note
 
 
@@ -36,7 +37,8 @@ class Place(NamedTuple):
 class Row:
     """One version of a gateway. `runs`: what is known of it, without what a newer run has found out anew.
 
-    `cells`: the worst verdict on a requirement in a set-up. `files`: where the results came from.
+    `cells`: the worst verdict on a requirement in a set-up. `files`: where the results came from. `causes`: of a
+    requirement that fails only where others do that decide, those others.
     """
 
     gateway: str
@@ -45,6 +47,7 @@ class Row:
     files: list[Path] = field(default_factory=list)
     cells: dict[str, dict[Place, Verdict]] = field(default_factory=dict)
     notes: Sequence[Note] = ()
+    causes: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -66,8 +69,13 @@ class Row:
         return max(self.cells.get(requirement, {}).values(), key=rank, default=None)
 
     def note(self, requirement: str) -> Note | None:
-        """What people found out about it."""
-        return find_note(self.notes, self.version, requirement)
+        """What people found out about it, or about what may be its cause."""
+        found = find_note(self.notes, self.version, requirement)
+        causes = self.causes.get(requirement, [])
+        if found is None and causes and (cause := find_note(self.notes, self.version, causes[0])) is not None:
+            told = f"Only where {' or '.join(causes)} fails, and perhaps because of it."
+            found = Note((self.version,), (requirement,), cause.verdict, told)
+        return found
 
     def counts(self) -> Counter[Verdict]:
         """Requirements by their worst verdict."""
@@ -132,11 +140,24 @@ def build_matrix(runs: Iterable[tuple[Results, Path]], notes: Mapping[str, Seque
             areas.setdefault(rule.area, []).append(rule.id)
     for row in rows.values():
         row.cells = {id: row.cells[id] for id in requirements if id in row.cells}
+        row.causes = _causes(row.runs)
     # Versions go down from the newest, gateways by name.
     found = sorted(rows.values(), key=lambda row: version_key(row.version), reverse=True)
     found.sort(key=lambda row: row.gateway)
     places = sorted({place for row in found for place in row.places})
     return Matrix(found, requirements, areas, places, checks)
+
+
+def _causes(runs: Sequence[Results]) -> dict[str, list[str]]:
+    """Of the requirements that fail only where others do that decide, those others, over all runs."""
+    found: dict[str, set[str]] = {}
+    alone: set[str] = set()
+    for run in runs:
+        for entry in summarise(run).having(*FAILING, Verdict.WARN):
+            found.setdefault(entry.requirement.id, set()).update(entry.because)
+            if not entry.because:
+                alone.add(entry.requirement.id)
+    return {id: sorted(causes) for id, causes in found.items() if id not in alone}
 
 
 def place_of(run: Results, check: Check) -> Place:
