@@ -80,8 +80,9 @@ def run_world(
         for invariant in INVARIANTS:
             invariant(evidence, checks)
         if station is not None and (error is not None or checks.bad):
-            # Calls or sessions that it has left open would go on into the next world.
-            if world.left():
+            # Calls or sessions that it has left open would go on into the next world, were it only by its attempts to
+            # have them back.
+            if world.left() or "LIFE-009" in checks.failed():
                 await station.discard()
             else:
                 station.mark()

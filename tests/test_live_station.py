@@ -82,6 +82,20 @@ def test_what_failed_is_judged_by_a_gateway_that_has_seen_nothing(station: Stati
     assert (station.marked, station.started) == (False, 2)
 
 
+def test_what_a_gateway_has_left_open_does_not_come_to_life_in_the_next_world(station: Station) -> None:
+    async def leaves_something(world: PhoneWorld, check: Checks) -> None:
+        check("LIFE-009", False, "realtime session 1 is open")
+
+    async def fine(world: PhoneWorld, check: Checks) -> None:
+        check("LIFE-007", True)
+
+    play(station, leaves_something, "one/")
+    play(station, fine, "two/")
+    assert (station.marked, station.started) == (False, 2)
+    play(station, fine, "three/")
+    assert station.started == 2
+
+
 def test_a_world_may_end_its_gateway_itself(station: Station) -> None:
     async def stops(world: PhoneWorld, check: Checks) -> None:
         ended = await world.gateway_stops()
