@@ -31,6 +31,9 @@ SHARD = "CALLPROOF_SHARD"
 USUAL_SECONDS = 10.0
 """What a case takes that nobody has timed yet; a gateway's start is reckoned with the same."""
 
+LONG_SECONDS = 80.0
+"""What takes as long as that waits for something that never comes."""
+
 LOOK_SECONDS = 0.2
 SAID = 2000
 """Characters that are told of what a process said that broke off without a reason."""
@@ -184,8 +187,9 @@ def deal(
     chunks: list[tuple[float, list[str]]] = []
     for group in groups.values():
         total, chunk = start, list[str]()
-        # The longest first: what begins last should not be what everybody waits for.
-        for case in sorted(group, key=cost, reverse=True):
+        # Very long ones first, for nobody should have to wait for what begins last. The others not: the longest of them
+        # are conversations, and while all gateways start at once is no time for those.
+        for case in sorted(group, key=lambda case: cost(case) < LONG_SECONDS):
             if chunk and total + cost(case) > fair:
                 chunks.append((total, chunk))
                 total, chunk = start, []
