@@ -351,7 +351,7 @@ class CaseRunner:
         again = None
         if self.request.stage == "live" and not self._settled(outcome, sure):
             again = self._again(definition, outcome, ordered=not marked)
-            if again is not None and out_of_order(outcome.order, again.order):
+            if again is not None and not marked and out_of_order(outcome.order, again.order):
                 # What waited for its turn in vain was late by our doing: a failure of that run says nothing.
                 again = self._again(definition, outcome, ordered=False)
         if again is not None and marked:

@@ -89,13 +89,13 @@ def turns(part: Part) -> Iterator[str]:
 
     It takes from the end of the hand that has most left, so that whoever holds that one is disturbed last.
     """
-    while (case := _next(part)) is not None:
+    folder = Path(part.shared, "taken")
+    folder.mkdir(exist_ok=True)
+    while (case := _next(part, folder)) is not None:
         yield case
 
 
-def _next(part: Part) -> str | None:
-    folder = Path(part.shared, "taken")
-    folder.mkdir(exist_ok=True)
+def _next(part: Part, folder: Path) -> str | None:
     taken = {path.name for path in folder.iterdir()}
     left = [
         [(case, name) for place, case in enumerate(hand) if (name := f"{number}-{place}") not in taken]
@@ -118,12 +118,13 @@ class Sure:
         self._folder = Path(part.shared, "sure") if part is not None else None
         self._here: Counter[str] = Counter()
         self._name = "" if part is None else str(part.number)
+        if self._folder is not None:
+            self._folder.mkdir(exist_ok=True)
 
     def add(self, requirements: Collection[str]) -> None:
         """A case has failed these twice."""
         self._here.update(requirements)
         if self._folder is not None:
-            self._folder.mkdir(exist_ok=True)
             for requirement in requirements:
                 (self._folder / f"{requirement}~{self._name}-{self._here[requirement]}").touch()
 
@@ -250,9 +251,9 @@ def run_in_parts(request: RunRequest, hands: Sequence[Sequence[str]]) -> Iterato
     with TemporaryDirectory(prefix="callproof-parts-") as folder:
         workers: list[_Worker] = []
         try:
+            everything = [list(hand) for hand in hands]
             for number in range(len(hands)):
                 here = Path(folder, str(number))
-                everything = [list(hand) for hand in hands]
                 part = Part(number, everything, folder, f"{here}.results", f"{here}.progress")
                 Path(part.progress).touch()
                 Path(f"{here}.part").write_bytes(msgspec.json.encode(part))

@@ -488,7 +488,7 @@ def test_an_interrupted_run_is_no_run(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.read(1) == "."
     process.send_signal(signal.SIGINT)
-    out = process.communicate(timeout=20)[0]
+    out, _ = process.communicate(timeout=20)
     assert process.returncode == run.EXIT_INTERRUPTED
     assert "meets" not in out
     assert left_in(tmp_path) == []

@@ -149,28 +149,24 @@ class Runner:
         self.folder, self.action = folder, action
         self.output, self.asked = folder / "output", folder / "asked"
         self.output.touch()
-        tool = folder / "callproof" / "bin" / "callproof"
-        tool.parent.mkdir(parents=True)
-        tool.write_text(f'#!/bin/bash\nprintf "%s\\n" "$@" > "{self.asked}"\nexit {status}\n')
-        tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
+        self.tool("callproof/bin/callproof", f'printf "%s\\n" "$@" > "{self.asked}"\nexit {status}')
 
     def tool(self, name: str, script: str) -> None:
-        """Put a program before those of the machine."""
-        path = self.folder / "bin" / name
-        path.parent.mkdir(exist_ok=True)
+        """Make a program; one in `bin/` comes before those of the machine."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"#!/bin/bash\n{script}\n")
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
-    def run(self, step: str = "Run callproof", **inputs: str) -> int:
-        return self._run(next(each for each in self.action["runs"]["steps"] if each["name"] == step), inputs)
-
-    def _run(self, step: Any, inputs: dict[str, str]) -> int:
+    def run(self, name: str = "Run callproof", **inputs: str) -> int:
+        step = next(each for each in self.action["runs"]["steps"] if each["name"] == name)
         script = self.folder / "step.sh"
         script.write_text(step["run"])
 
         def given(expression: str) -> str:
             name = re.fullmatch(r"\$\{\{ inputs\.([\w-]+) \}\}", expression)
             if name is None:
+                assert "${{" not in expression
                 return expression
             return inputs.get(name[1].replace("-", "_"), self.action["inputs"][name[1]].get("default", ""))
 
@@ -218,8 +214,8 @@ def test_the_step_hands_on_every_input_as_it_is(tmp_path: Path, action: Any) -> 
 @pytest.mark.parametrize("forbidden", [False, True])
 def test_namespaces_are_allowed_where_ubuntu_forbids_them(tmp_path: Path, action: Any, forbidden: bool) -> None:
     runner = Runner(tmp_path, action, 0)
-    runner.tool("sysctl", f"echo {int(forbidden)}")
-    runner.tool("sudo", f'printf "%s\\n" "$*" >> "{runner.asked}"')
+    runner.tool("bin/sysctl", f"echo {int(forbidden)}")
+    runner.tool("bin/sudo", f'printf "%s\\n" "$*" >> "{runner.asked}"')
     assert runner.run("Allow namespaces") == 0
     allowed = "-n sysctl -q -w kernel.apparmor_restrict_unprivileged_userns=0\n"
     assert (runner.asked.read_text() if runner.asked.exists() else "") == (allowed if forbidden else "")

@@ -96,7 +96,7 @@ def test_a_gateway_that_had_failed_before_does_not_say_in_which_order_a_new_one_
     collected: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = outcome(("TWI-CB-004",)), outcome(("TWI-CB-004",))
-    first.order = [TWO, ONE]
+    first.order, second.order = [TWO, ONE], [ONE]
     rehearsal = Rehearsal(collected, monkeypatch, marked=True, runs=[second])
     assert rehearsal.take(first).startswith("fail: TWI-CB-004")
     assert rehearsal.orders == [[]]

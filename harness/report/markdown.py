@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.report.exhibits import Exhibit, Failure, broken_worlds, failures
 from harness.report.model import OFFENCE, Outlook, Results, Verdict
-from harness.report.summary import Summary, many, summarise
+from harness.report.summary import Summary, many, summarise, where_fails
 from harness.report.words import vocabulary
 
 SYMBOLS = {
@@ -112,7 +112,7 @@ def _failure(failure: Failure) -> str:
     if rule.source:
         lines.append(f"Source: <{rule.source}>\n")
     if failure.entry.because:
-        lines.append(f"Only where {' or '.join(failure.entry.because)} fails, and perhaps because of it.\n")
+        lines.append(f"Only {where_fails(failure.entry.because)}.\n")
     for exhibit in failure.exhibits:
         lines += _exhibit(exhibit)
     if failure.more:

@@ -16,7 +16,7 @@ import msgspec
 
 from harness.report.model import FAILING, Check, Requirement, Results, Verdict, rank
 from harness.report.store import ResultsError, dated, read_results
-from harness.report.summary import summarise
+from harness.report.summary import summarise, where_fails
 from harness.report.verdicts import Note, find_note
 
 
@@ -73,8 +73,7 @@ class Row:
         found = find_note(self.notes, self.version, requirement)
         causes = self.causes.get(requirement, [])
         if found is None and causes and (cause := find_note(self.notes, self.version, causes[0])) is not None:
-            told = f"Only where {' or '.join(causes)} fails, and perhaps because of it."
-            found = Note((self.version,), (requirement,), cause.verdict, told)
+            found = Note((self.version,), (requirement,), cause.verdict, f"Only {where_fails(causes)}.")
         return found
 
     def counts(self) -> Counter[Verdict]:

@@ -163,6 +163,11 @@ def many(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
+def where_fails(causes: Iterable[str]) -> str:
+    """How a consequence is told: "only ..."; `causes` as in `RequirementSummary.because`."""
+    return f"where {' or '.join(causes)} fails, and perhaps because of it"
+
+
 def summarise(results: Results) -> Summary:
     """Add up a run, in one pass over its checks.
 

@@ -13,7 +13,7 @@ from harness.report.exhibits import Exhibit, Failure, broken_worlds, failures
 from harness.report.ladder import around, focus, styled_text
 from harness.report.markdown import baseline_notes
 from harness.report.model import Results, Verdict
-from harness.report.summary import Summary, summarise
+from harness.report.summary import Summary, summarise, where_fails
 from harness.report.words import printable, vocabulary
 
 STYLES = {
@@ -69,7 +69,7 @@ def print_summary(
         _say(console, Text.assemble(("and more: ", "bold"), _rest(found[most:])), width)
         console.print()
     for causes, told in _consequences(everything):
-        _say(console, Text.assemble((f"only where {causes} fails, and perhaps because of it: ", "bold"), told), width)
+        _say(console, Text.assemble((f"only {causes}: ", "bold"), told), width)
         console.print()
     _say(console, _headline(results, summary), width)
     if report:
@@ -160,7 +160,7 @@ def _consequences(found: list[Failure]) -> list[tuple[str, str]]:
     by: dict[str, list[Failure]] = {}
     for failure in found:
         if failure.entry.because:
-            by.setdefault(" or ".join(failure.entry.because), []).append(failure)
+            by.setdefault(where_fails(failure.entry.because), []).append(failure)
     return [(causes, _rest(each)) for causes, each in by.items()]
 
 
