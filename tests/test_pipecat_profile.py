@@ -24,7 +24,8 @@ def profile(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 def source_of(profile: Profile) -> str:
     """What the bot of a version is made of."""
     bot = Path(profile.launch(VALUES).command[1])
-    return bot.read_text() + (FOLDER / "telephone.py").read_text()
+    shared = [FOLDER / "telephone.py", *([] if bot.name == "bot.py" else [FOLDER / "before_1_0.py"])]
+    return "".join(path.read_text() for path in (bot, *shared))
 
 
 def test_the_newest_is_taken_when_nobody_says_which() -> None:
