@@ -124,6 +124,11 @@ def _spoken(profile: Profile) -> tuple[str, ...]:
     return tuple(claimed) or DEFAULT_MODELS
 
 
+def processors() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def _jobs(asked: int | None, mode: Mode) -> int:
     """As asked. By default one; in namespaces, where a gateway has all ports to itself, three for each processor.
 
@@ -131,7 +136,7 @@ def _jobs(asked: int | None, mode: Mode) -> int:
     """
     if asked is not None and asked < 1:
         raise UsageProblem(f"--jobs wants a number from 1 on, not {asked}")
-    return asked or (3 * len(os.sched_getaffinity(0)) if mode == "namespace" else 1)
+    return asked or (3 * processors() if mode == "namespace" else 1)
 
 
 def _mode(text: str | None) -> Mode | None:

@@ -45,6 +45,7 @@ from harness.profile import Profile, ProfileError
 from harness.pytest_plugin import COLLECTED, report_folder, stop
 from harness.report.model import FAILING, Verdict, case_name
 from harness.report.progress import progress_bar
+from harness.report.summary import many
 from harness.requirements import RegistryError
 from harness.run import Collected, RunRequest, UsageProblem
 from harness.stage import GatewayNotStartable
@@ -64,6 +65,8 @@ ONCE = (
     "Where {} failed, no conversation can come about; after two cases had failed it twice, further ones that did were "
     "not run again."
 )
+
+STARTS = "The gateway was started {} times, for {}: what fails is tried again with one that has seen nothing."
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -92,7 +95,7 @@ def pytest_collection(session: pytest.Session) -> None:
         if request.stage == "live" and (request.jobs == 1 or mine() is not None):
             with terminal_as_it_is(config):
                 move_in(request)
-            config.stash[STATION] = make_station(request)
+            config.stash[STATION] = make_station(request, mine())
         elif request.stage == "live":
             asyncio.run(run_setup(request.profile))
     except UsageProblem as error:
@@ -125,10 +128,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     collected = session.config.stash.get(COLLECTED, None)
     if collected is None:
         return
+    if station is not None:
+        collected.started += station.started
     if ended is not None and not ended.clean:
         collected.notes.append(f"At the end of the run: {'; '.join(ended.left)}.")
     if (part := mine()) is not None and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         hand_over(part, collected)
+    elif collected.started > 1:
+        ran = {sharing(item) for item in session.items if is_case(item) and is_run(item, collected.request)}
+        collected.notes.append(STARTS.format(collected.started, many(len(ran), "configuration")))
 
 
 @pytest.hookimpl(tryfirst=True)

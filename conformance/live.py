@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 
+from conformance.asking import processors
+from conformance.shards import Part
 from harness.live import Station
 from harness.live.enclosure import Enclosure, NoEnclosure, enter, inside
 from harness.live.network import Loopback, Network
 from harness.live.process import run_setup
 from harness.live.proxy import Proxy
+from harness.live.turnstile import Turnstile
 from harness.run import RunRequest
 from harness.suite import CaseDefinition, Column
 
@@ -26,8 +30,9 @@ def move_in(request: RunRequest) -> None:
     enter(sys.orig_argv)
 
 
-def make_station(request: RunRequest) -> Station:
-    """The place of the live worlds of a run. Raises `NoEnclosure` where the kernel refuses something after all."""
+def make_station(request: RunRequest, part: Part | None = None) -> Station:
+    """The place of the live worlds of a run, or of a part of one. Raises `NoEnclosure` where the kernel refuses
+    something after all."""
     network: Network = Loopback()
     if request.intercept == "proxy":
         network = Proxy()
@@ -36,7 +41,8 @@ def make_station(request: RunRequest) -> Station:
             network = Enclosure()
         except OSError as error:
             raise NoEnclosure(f"the enclosure cannot be furnished: {error}") from None
-    return Station(network, keep=request.trace is None, port=request.profile.gateway.port)
+    turnstile = Turnstile(Path(part.shared, "starts"), processors()) if part is not None else None
+    return Station(network, keep=request.trace is None, port=request.profile.gateway.port, turnstile=turnstile)
 
 
 def configuration(definition: CaseDefinition, column: Column) -> tuple[object, ...]:

@@ -68,6 +68,7 @@ class Share(msgspec.Struct):
     notes: list[str]
     tracebacks: list[str]
     elsewhere: dict[str, list[str]]
+    started: int
 
 
 class ShardFailed(RuntimeError):
@@ -149,6 +150,7 @@ def hand_over(part: Part, collected: Collected) -> None:
         collected.notes,
         collected.tracebacks,
         {stage: sorted(names) for stage, names in collected.not_here.items()},
+        collected.started,
     )
     Path(part.results).write_bytes(msgspec.json.encode(share))
 
@@ -166,6 +168,7 @@ def take_in(collected: Collected, share: Share) -> None:
     ]
     collected.notes += [note for note in share.notes if note not in collected.notes]
     collected.tracebacks += share.tracebacks
+    collected.started += share.started
     for stage, names in share.elsewhere.items():
         collected.not_here.setdefault(stage, set()).update(names)
 

@@ -151,7 +151,8 @@ def _nearest_case(text: str, known: Sequence[str]) -> str:
 class Collected:
     """Gathers the worlds of a run. `complete` is set when it came to its end: only then there is a report.
 
-    `partial`: this is one of several processes that share the cases; another one makes the report.
+    `partial`: this is one of several processes that share the cases; another one makes the report. `started`: how
+    often the gateway was, on the live stage.
     """
 
     request: RunRequest
@@ -160,6 +161,7 @@ class Collected:
     worlds: list[report.WorldResult] = field(default_factory=list)
     complete: bool = False
     partial: bool = False
+    started: int = 0
     notes: list[str] = field(default_factory=list)
     not_here: dict[str, set[str]] = field(default_factory=dict)
     traces: list[Path] = field(default_factory=list)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from harness.live.network import Loopback, Network
 from harness.live.process import GatewayProcess, free_port
 from harness.live.steady import without_pauses
+from harness.live.turnstile import Turnstile
 from harness.profile import Profile
 from harness.stage import PUBLIC_HOST, Ended
 
@@ -35,9 +37,16 @@ class Kept:
 
 class Station:
     """The place of the live worlds of one run. `keep`: whether gateways are kept from one world to the next. `port`:
-    where the gateway listens, if it cannot be told."""
+    where the gateway listens, if it cannot be told. `turnstile`: what its gateways pass when they start."""
 
-    def __init__(self, network: Network | None = None, *, keep: bool = False, port: int | None = None) -> None:
+    def __init__(
+        self,
+        network: Network | None = None,
+        *,
+        keep: bool = False,
+        port: int | None = None,
+        turnstile: Turnstile | None = None,
+    ) -> None:
         self.network: Network = network if network is not None else Loopback()
         self.keep = keep
         self.fresh = False
@@ -50,6 +59,7 @@ class Station:
         self._kept: Kept | None = None
         self._ports = (0, 0)
         self._port = port
+        self._turnstile = turnstile
 
     def run(self, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run one world's main coroutine on the station's loop."""
@@ -77,7 +87,8 @@ class Station:
         await self.discard()
         process = GatewayProcess(profile, self._ports[0])
         self.started += 1
-        await process.launch(values, self.network.environment())
+        async with self._turnstile.passing() if self._turnstile is not None else nullcontext():
+            await process.launch(values, self.network.environment())
         self._kept = Kept(key, process, *self._ports)
         return process
 
