@@ -13,6 +13,8 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import aiohttp
+from aiohttp import web
 from rich.console import Console
 from rich.table import Table
 
@@ -31,10 +33,13 @@ from harness.gates import Gates
 from harness.live.process import free_port
 from harness.live.steady import without_pauses
 from harness.suite import CaseDefinition, Checks, Outcome
+from harness.virtual import VirtualLoop, run_virtual
 from harness.wire import Wire
 
 GOALS = {"race": 300.0, "call": 10.0, "live": 200.0}
 LATENESS_MS = 5.0
+EXCHANGES, SOCKETS = 7, 2
+"""What crosses the network in a world of `race`: an order, a create and an end of the call, and four webhooks."""
 STEPS = (50, 100, 150, 200, 250, 300, 400)
 
 
@@ -75,6 +80,47 @@ def _rate(story: Callable[[PhoneWorld, Checks], Awaitable[None]], audio: bool, s
     return worlds / spent, outcome
 
 
+def _alone(seconds: float) -> float:
+    """As `race`, but of the same exchanges with aiohttp at both ends and nothing else: no rules, nobody who judges."""
+    form = dict.fromkeys(("CallSid", "AccountSid", "From", "To", "CallStatus", "Direction"), "value")
+
+    async def answer(request: web.Request) -> web.Response:
+        await request.post()
+        return web.Response(text="<Response/>", content_type="text/xml")
+
+    async def stream(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_str(message.data)
+        return socket
+
+    async def main(loop: VirtualLoop) -> None:
+        app = web.Application()
+        app.router.add_post("/", answer)
+        app.router.add_get("/", stream)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, port=80).start()
+        # Twilio opens a connection for every webhook.
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
+            for _ in range(EXCHANGES):
+                async with session.post("http://127.0.0.1/", data=form) as response:
+                    await response.text()
+            for _ in range(SOCKETS):
+                async with session.ws_connect("ws://127.0.0.1/") as socket:
+                    await socket.send_str("session.update")
+                    await socket.receive_str()
+        await runner.cleanup()
+
+    worlds = 0
+    began = time.process_time()
+    while (spent := time.process_time() - began) < seconds:
+        worlds += 1
+        run_virtual(main)
+    return worlds / spent
+
+
 def run_bench(seconds: float, live: bool) -> None:
     """Measure and print."""
     gc.collect()
@@ -87,6 +133,10 @@ def run_bench(seconds: float, live: bool) -> None:
     table.add_row(
         f"race worlds ({webhooks} webhooks, two WebSockets, no audio)", f"{races:,.0f} /CPU s", f"{GOALS['race']:,.0f}"
     )
+    with console.status("aiohttp alone"):
+        alone = _alone(seconds)
+    exchanges = f"{EXCHANGES} exchanges and {SOCKETS} WebSockets"
+    table.add_row(f"the same {exchanges} through aiohttp, and nothing else", f"{alone:,.0f} /CPU s", "")
     with console.status("calls with full audio"):
         calls, outcome = _rate(call, True, seconds)
     frames = sum(1 for m in outcome.messages if m.kind in ("media", "input_audio_buffer.append"))
