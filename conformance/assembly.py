@@ -6,7 +6,8 @@ import asyncio
 import datetime as dt
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +44,8 @@ from harness.suite import CaseDefinition, Column
 from harness.virtual.stage import VirtualStage
 from harness.wire import Message, Wire
 
+PATIENCE_SECONDS = 3.0
+"""How long anybody waits for a conversation that cannot come about any more."""
 HANDSHAKE = ("upgrade", "upgrade.accepted", "upgrade.refused", "close")
 HERE = Path(__file__).parent
 FAKES = HERE.parent / "fakes"
@@ -129,6 +132,8 @@ class PhoneWorld:
         self._web: Web | None = None
         self._azure: Azure | None = None
         self._closers: list[Callable[[], Any]] = []
+        self._hopeless = ""
+        self._limits: list[asyncio.Timeout] = []
 
     # -- set up and tear down
 
@@ -264,6 +269,8 @@ class PhoneWorld:
     def _person(self, party: Literal["caller", "callee"]) -> Person:
         who = identity(self.choices.seed, f"{party}{len(self.people)}")
         person = Person(self.twilio.ports, number=who.number, party=party)
+        if self._hopeless:
+            person.loses_patience(PATIENCE_SECONDS, self._hopeless)
         self.people.append(person)
         self.twilio.add_phone(person)
         return person
@@ -351,24 +358,47 @@ class PhoneWorld:
     async def session(self, ordinal: int = 1, *, within: float = 15) -> RealtimeSession:
         """Wait for the nth realtime session of the world, counted from 1. AssertionError when it is not opened."""
         try:
-            async with asyncio.timeout(within):
+            async with self._patiently(within):
                 return await self.upstream.wait_session(ordinal)
         except TimeoutError:
             raise AssertionError(
-                f"the gateway did not open realtime session {ordinal} within {within:g} s; "
+                f"the gateway did not open realtime session {ordinal} {self._waited(within)}; "
                 f"{len(self.upstream.sessions)} were opened"
             ) from None
 
     async def model_hears(self, session: RealtimeSession, phrase: str, *, within: float) -> None:
         """Wait until the model has recognised `phrase` in what was appended. AssertionError when it has not."""
         try:
-            async with asyncio.timeout(within):
+            async with self._patiently(within):
                 await self.upstream.wait_for(lambda: any(h.phrase == phrase and h.complete for h in session.heard))
         except TimeoutError:
             heard = [h.phrase if h.complete else f"part of {h.phrase}" for h in session.heard]
             raise AssertionError(
-                f"the model did not hear {phrase!r} within {within:g} s, but {heard or 'nothing'}"
+                f"the model did not hear {phrase!r} {self._waited(within)}, but {heard or 'nothing'}"
             ) from None
+
+    def loses_patience(self, why: str) -> None:
+        """There will be no conversation, for the reason that `why` tells: whoever waits for one gives up soon."""
+        self._hopeless = why
+        for person in self.people:
+            person.loses_patience(PATIENCE_SECONDS, why)
+        soon = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        for limit in self._limits:
+            limit.reschedule(min(soon, limit.when() or soon))
+
+    @asynccontextmanager
+    async def _patiently(self, within: float) -> AsyncIterator[None]:
+        """A limit for what only a conversation brings. Raises TimeoutError."""
+        async with asyncio.timeout(min(within, PATIENCE_SECONDS) if self._hopeless else within) as limit:
+            self._limits.append(limit)
+            try:
+                yield
+            finally:
+                self._limits.remove(limit)
+
+    def _waited(self, within: float) -> str:
+        """How long somebody waited in vain."""
+        return f"and nobody waits {within:g} s for it: {self._hopeless}" if self._hopeless else f"within {within:g} s"
 
     async def session_ends(self, session: RealtimeSession, *, within: float) -> None:
         """Wait until a realtime session is closed. AssertionError when it stays open."""

@@ -15,7 +15,7 @@ from conformance.evidence import AUDIO_DELTAS as AUDIO_DELTAS
 from conformance.evidence import IN_FLIGHT as IN_FLIGHT
 from conformance.evidence import Evidence as Evidence
 from conformance.evidence import Invariant as Invariant
-from conformance.invariants_azure import AZURE_INVARIANTS
+from conformance.invariants_azure import AZURE_INVARIANTS, sessions_are_asked_for_in_the_dialect_of_the_address
 from conformance.invariants_leaks import LEAK_INVARIANTS
 from conformance.invariants_openai import OPENAI_INVARIANTS
 from conformance.invariants_talk import TALK_INVARIANTS
@@ -462,3 +462,11 @@ INVARIANTS: tuple[Invariant, ...] = (
     *TALK_INVARIANTS,
 )
 """All of them, in the order in which they are checked."""
+
+DECISIVE: tuple[Invariant, ...] = (
+    upgrade_asks_for_the_right_dialect,
+    models_are_addressed_in_their_dialect,
+    sessions_have_the_right_shape,
+    sessions_are_asked_for_in_the_dialect_of_the_address,
+)
+"""Those that see, while a session is being opened, whether a conversation can come about at all (`decides`)."""

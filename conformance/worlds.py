@@ -8,7 +8,7 @@ from pathlib import Path
 
 from conformance.assembly import SETTLE_SECONDS, PhoneWorld, noon, registry
 from conformance.azure import VENDORS
-from conformance.invariants import INVARIANTS, Evidence
+from conformance.invariants import DECISIVE, INVARIANTS, Evidence
 from harness.choices import Choices, Source
 from harness.faults import watched_for_faults
 from harness.live import LiveStage, Station
@@ -17,6 +17,7 @@ from harness.stage import GatewayNotStartable
 from harness.suite import CaseDefinition, CaseOver, Checks, Column, Outcome
 from harness.virtual.loop import Spinning
 from harness.virtual.stage import VirtualStage
+from harness.wire import Message
 
 
 def run_world(
@@ -50,6 +51,8 @@ def run_world(
             await station.discard()  # it has a token, and keeps it: one of another world's Entra
         try:
             await world.open()
+            if stage.name == "live":
+                give_up_where_nothing_can_come(world)
             try:
                 error = await _play(world, checks)
                 await _wind_down(world, checks)
@@ -64,19 +67,7 @@ def run_world(
         for kind, party, what in reports:
             world.wire.record(party, what, "network", kind)
         output = world.gateway.output()
-        evidence = Evidence(
-            wire=world.wire,
-            column=column,
-            planted=world.planted,
-            secrets=[secret.value for secret in world.upstream.secrets.minted],
-            output=output,
-            configured_model=_configured_model(world),
-            ended=world.clock.now(),
-            deliberate=world.deliberate,
-            settings=world.values(),
-            looked_up=stage.looked_up(),
-            issued=world.issued(),
-        )
+        evidence = evidence_of(world)
         for invariant in INVARIANTS:
             invariant(evidence, checks)
         if station is not None and (error is not None or checks.bad):
@@ -112,6 +103,47 @@ def run_world(
     for fault in faults:
         checks.harness_error(f"a fake raised an exception: {fault}")
     return outcome
+
+
+def evidence_of(world: PhoneWorld) -> Evidence:
+    """What there is to be seen of a world."""
+    return Evidence(
+        wire=world.wire,
+        column=world.column,
+        planted=world.planted,
+        secrets=[secret.value for secret in world.upstream.secrets.minted],
+        output=world.gateway.output(),
+        configured_model=_configured_model(world),
+        ended=world.clock.now(),
+        deliberate=world.deliberate,
+        settings=world.values(),
+        looked_up=world.stage.looked_up(),
+        issued=world.issued(),
+    )
+
+
+def give_up_where_nothing_can_come(world: PhoneWorld) -> None:
+    """From the moment on when the vendor has turned the gateway away for something that decides, nobody waits long.
+
+    In virtual time it costs nothing to wait.
+    """
+    configured: set[str] = set()
+
+    def look(message: Message) -> None:
+        if message.channel != f"{world.upstream.party}.realtime" or message.source == "gateway":
+            return
+        if message.kind == "session.updated":
+            configured.add(message.connection)
+        elif message.kind in ("upgrade.refused", "close") and message.connection not in configured:
+            checks = Checks(registry())
+            for invariant in DECISIVE:
+                invariant(evidence_of(world), checks)
+            failed = [requirement for requirement in checks.failed() if registry()[requirement].decides]
+            if failed:
+                end()
+                world.loses_patience(f"{', '.join(failed)} failed, and the vendor has turned the gateway away")
+
+    end = world.wire.watch(look)
 
 
 def _configured_model(world: PhoneWorld) -> str:

@@ -18,6 +18,7 @@ from harness.report.model import Verdict
 from harness.report.store import read_results
 from harness.suite import CaseDefinition, CaseFunction, Checks, Outcome
 
+REFERENCE = Path(__file__).parent.parent / "conformance" / "gateways" / "reference" / "profile.toml"
 CALLPROOF = str(Path(sys.executable).with_name("callproof"))
 
 
@@ -106,6 +107,38 @@ def test_a_world_may_end_its_gateway_itself(station: Station) -> None:
     assert station.started == 2
 
 
+@pytest.mark.parametrize("api", ["beta", "ga"])
+def test_nobody_waits_for_a_conversation_that_cannot_come(station: Station, tmp_path: Path, api: str) -> None:
+    """The GA model turns the beta header away: what is waited for then has seconds, and not the minute of the case."""
+    text = REFERENCE.read_text(encoding="utf-8").replace(
+        "[settings]", f'[environment]\nOPENAI_API = "{api}"\n[settings]'
+    )
+    (tmp_path / "profile.toml").write_text(text, encoding="utf-8")
+    request = ask(stage="live", gateway=str(tmp_path), models=["gpt-realtime-2"])
+    waited: list[float] = []
+    within = 60 if api == "beta" else 5
+
+    async def story(world: PhoneWorld, check: Checks) -> None:
+        await world.incoming()
+        began = world.clock.now()
+        try:
+            await world.session(2, within=within)
+        finally:
+            waited.append(world.clock.now() - began)
+
+    definition = CaseDefinition("story", "", story, "LIFE-007")
+    outcome = run_world(definition, request, request.columns[0], Typical(), 0, station=station)
+    (told,) = [found.message for found in outcome.checks.merged() if found.requirement == "LIFE-007"]
+    if api == "beta":
+        why = "OAI-HS-001, OAI-HS-002 failed, and the vendor has turned the gateway away"
+        assert told.startswith(f"the gateway did not open realtime session 2 and nobody waits 60 s for it: {why}")
+        assert waited[0] < 30
+    else:
+        # This one has a conversation, and every reason to wait.
+        assert told.startswith("the gateway did not open realtime session 2 within 5 s; 1 were opened")
+        assert waited[0] >= 5
+
+
 FLAKY = """
 import os, pathlib, runpy, sys
 mark = pathlib.Path(sys.argv.pop())
@@ -121,8 +154,7 @@ def test_a_failure_that_does_not_happen_again_is_unstable(tmp_path: Path) -> Non
     profile = tmp_path / "flaky"
     profile.mkdir()
     (profile / "flaky.py").write_text(FLAKY)
-    reference = Path(__file__).parent.parent / "conformance" / "gateways" / "reference" / "profile.toml"
-    text = reference.read_text(encoding="utf-8").replace('name = "reference"', 'name = "flaky"')
+    text = REFERENCE.read_text(encoding="utf-8").replace('name = "reference"', 'name = "flaky"')
     text = text.replace(
         'command = ["{python}", "-m", "reference_impl"]', f'command = ["{{python}}", "flaky.py", "{tmp_path / "mark"}"]'
     )

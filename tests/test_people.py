@@ -139,6 +139,31 @@ async def test_hearing() -> None:
     assert world.caller.hearing is None
 
 
+async def test_who_loses_patience_waits_no_longer_for_what_is_said() -> None:
+    world, stream = playing("greeting")
+    await passes(world, world.caller.hears("greeting"))
+    waits = asyncio.ensure_future(world.caller.hears("its_noon", within=10))
+    begin = world.clock.now()
+
+    async def in_vain() -> None:
+        world.caller.loses_patience(2, "nobody is there")
+        await waits
+
+    with pytest.raises(NotHeard, match="'its_noon' and nobody waits 10 s for it: nobody is there"):
+        await passes(world, in_vain())
+    assert world.clock.now() - begin == pytest.approx(2, abs=0.02)
+    with pytest.raises(NotHeard, match="nobody is there"):
+        await passes(world, world.caller.starts_hearing("its_noon", within=10))
+    assert world.clock.now() - begin == pytest.approx(4, abs=0.04)
+    # What is said in time is heard, and the end of a call is not hurried on.
+    world.plays(stream, audio.speak("yes"))
+    await passes(world, world.caller.hears("yes", within=10))
+    begin = world.clock.now()
+    with pytest.raises(NotEnded, match="within 5 s"):
+        await passes(world, world.caller.ended(within=5))
+    assert world.clock.now() - begin == pytest.approx(5, abs=0.02)
+
+
 async def test_a_phrase_is_heard_only_once() -> None:
     world, stream = playing("greeting")
     await passes(world, world.caller.hears("greeting"))

@@ -12,7 +12,7 @@ from typing import TypeVar
 from fakes import audio
 from fakes.audio import Heard
 from fakes.people.errors import NotHeard, NotSilent, PersonError
-from fakes.ports import Ports, Timer
+from fakes.ports import Clock, Ports, Timer
 from fakes.recogniser import TOLERANCE_MS
 
 T = TypeVar("T")
@@ -56,6 +56,7 @@ class Human:
         self._next = 0
         self._saying: str | None = None
         self._expectations: list[_Expectation] = []
+        self._hurry: tuple[float, str] | None = None
 
     # ------------------------------------------------------------------ what can be asked
 
@@ -107,7 +108,7 @@ class Human:
                 raise self._not_heard(phrase, f"before the {self.talks_in} ended at {self.ended_at:.3f} s")
             return None
 
-        return await self._expect(look, within, lambda: self._not_heard(phrase, f"within {within:g} s"))
+        return await self._listens(look, phrase, within)
 
     async def starts_hearing(self, phrase: str, within: float = 10) -> Heard:
         """Wait until the beginning of `phrase` has been recognised (about 0.2 s of it). Raises `NotHeard`."""
@@ -124,7 +125,28 @@ class Human:
                 raise self._not_heard(phrase, f"before the {self.talks_in} ended at {self.ended_at:.3f} s")
             return None
 
-        return await self._expect(look, within, lambda: self._not_heard(phrase, f"within {within:g} s"))
+        return await self._listens(look, phrase, within)
+
+    def loses_patience(self, within: float, why: str) -> None:
+        """Wait for a phrase no longer than `within` seconds from now on, also for one that is waited for already.
+
+        `why` is told when it is not heard then.
+        """
+        self._hurry = within, why
+        for expectation in self._expectations:
+            expectation.hurry(within)
+
+    async def _listens(self, look: Callable[[], Heard | None], phrase: str, within: float) -> Heard:
+        """Wait for a phrase, as long as there is reason to."""
+
+        def late() -> Exception:
+            when = f"within {within:g} s"
+            if self._hurry is not None:
+                when = f"and nobody waits {within:g} s for it: {self._hurry[1]}"
+            return self._not_heard(phrase, when)
+
+        patience = within if self._hurry is None else min(within, self._hurry[0])
+        return await self._expect(look, patience, late, hurries=True)
 
     async def stops_hearing(self, within: float = 10) -> None:
         """Wait until there is silence. Raises `NotSilent`."""
@@ -213,25 +235,30 @@ class Human:
             expectation.look()
 
     async def _expect(
-        self, look: Callable[[], T | None], within: float | None, late: Callable[[], Exception] | None
+        self,
+        look: Callable[[], T | None],
+        within: float | None,
+        late: Callable[[], Exception] | None,
+        *,
+        hurries: bool = False,
     ) -> T:
-        """Wait until `look` gives a value or raises. After `within` seconds raise `late()`, or return if it is None."""
+        """Wait until `look` gives a value or raises. After `within` seconds raise `late()`, or return if it is None.
+
+        `hurries`: it is not waited for any longer than there is patience for.
+        """
         found = look()
         if found is not None:
             return found
-        expectation = _Expectation(look)
+        expectation = _Expectation(look, self._ports.clock, late, hurries=hurries)
         self._expectations.append(expectation)
-        clock = self._ports.clock
-        timer: Timer | None = None
         if within is not None:
-            timer = clock.call_at(clock.now() + within, lambda: expectation.expire(late))
+            expectation.expires(within)
         try:
             result: T = await expectation.future  # type: ignore[assignment]
             return result
         finally:
             self._expectations.remove(expectation)
-            if timer is not None:
-                timer.cancel()
+            expectation.over()
 
     def _not_heard(self, phrase: str, when: str) -> PersonError:
         heard = [self._describe(heard) for heard in self.heard[self._next :]]
@@ -255,11 +282,39 @@ class Human:
 class _Expectation:
     """One thing that somebody waits for."""
 
-    __slots__ = ("_look", "future")
+    __slots__ = ("_clock", "_hurries", "_late", "_look", "_timer", "_until", "future")
 
-    def __init__(self, look: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        look: Callable[[], object],
+        clock: Clock,
+        late: Callable[[], Exception] | None,
+        *,
+        hurries: bool,
+    ) -> None:
         self._look = look
+        self._clock = clock
+        self._late = late
+        self._hurries = hurries
+        self._timer: Timer | None = None
+        self._until = 0.0
         self.future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+
+    def expires(self, within: float) -> None:
+        """It has so many seconds."""
+        self._until = self._clock.now() + within
+        self._timer = self._clock.call_at(self._until, self._expire)
+
+    def hurry(self, within: float) -> None:
+        """It has so many seconds from now on at most, if it is one that hurries."""
+        if self._hurries and self._timer is not None and self._until > self._clock.now() + within:
+            self._timer.cancel()
+            self.expires(within)
+
+    def over(self) -> None:
+        """Nobody waits any more."""
+        if self._timer is not None:
+            self._timer.cancel()
 
     def look(self) -> None:
         """See whether it is there."""
@@ -273,11 +328,11 @@ class _Expectation:
         if found is not None:
             self.future.set_result(found)
 
-    def expire(self, late: Callable[[], Exception] | None) -> None:
+    def _expire(self) -> None:
         """The time is up."""
         if self.future.done():
             return
-        if late is None:
+        if self._late is None:
             self.future.set_result(True)
         else:
-            self.future.set_exception(late())
+            self.future.set_exception(self._late())
