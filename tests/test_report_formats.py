@@ -368,6 +368,20 @@ def test_what_fails_only_where_something_decides_is_told_as_its_consequence() ->
     assert articles.index("TWI-ST-001") > articles.index("LIFE-007")
 
 
+def test_what_decides_and_was_not_seen_to_fail_is_a_consequence_itself() -> None:
+    """The story that was to show TWI-ST-001 broke off, for there was no conversation: that decides nothing."""
+    run = _with_consequence()
+    run.requirements = [
+        msgspec.structs.replace(r, decides=r.id in ("TWI-CB-004", "TWI-ST-001")) for r in run.requirements
+    ]
+    for seq, because in ((None, ["TWI-CB-004"]), (3, [])):
+        run.checks = [
+            msgspec.structs.replace(check, seq=seq if check.message == "no conversation" else 1) for check in run.checks
+        ]
+        told = {entry.requirement.id: entry.because for entry in summarise(run).having(Verdict.FAIL)}
+        assert told == {"TWI-CB-004": [], "TWI-ST-001": because, "LIFE-007": []}
+
+
 def test_another_model_that_fails_it_is_no_cause() -> None:
     run = _with_consequence()
     run.checks = [

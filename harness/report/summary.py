@@ -52,16 +52,21 @@ class RequirementSummary:
 
 
 def _find_consequences(entries: Mapping[str, RequirementSummary]) -> None:
-    """Tell of each requirement whether it fails only where one fails that decides."""
+    """Tell of each requirement whether it fails only where one fails that decides.
+
+    What decides is seen on a message. Where it fails without one, a story broke off that was to show it.
+    """
     decided: dict[tuple[str, str, str | None], list[str]] = {}
     for entry in entries.values():
         if entry.requirement.decides:
             for check in entry.with_verdict(Verdict.FAIL):
-                decided.setdefault((check.case, check.model, check.as_of), []).append(entry.requirement.id)
+                if check.seq is not None:
+                    decided.setdefault((check.case, check.model, check.as_of), []).append(entry.requirement.id)
     for entry in entries.values():
         failed = entry.with_verdict(*FAILING, Verdict.WARN)
         causes = [decided.get((check.case, check.model, check.as_of), []) for check in failed]
-        if causes and all(causes) and not entry.requirement.decides:
+        seen = entry.requirement.decides and any(check.seq is not None for check in failed)
+        if causes and all(causes) and not seen:
             entry.because = sorted(set().union(*causes))
 
 
