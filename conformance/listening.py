@@ -99,7 +99,7 @@ def _p95(values: list[float]) -> float:
 
 
 def spoken_and_appended(world: PhoneWorld, session: RealtimeSession, phrase: str) -> tuple[bool, str]:
-    """Whether as much audio was appended while a phrase was said as that took.
+    """Whether as much audio was appended while a phrase was said as it has: who says it may pause, in real time.
 
     To be asked half a second after the phrase. Within 5 percent and 100 ms, and the length of one append: audio comes
     in pieces, and one of them may lie across the beginning or the end.
@@ -113,6 +113,6 @@ def spoken_and_appended(world: PhoneWorld, session: RealtimeSession, phrase: str
     )
     rate = session.settings.input_format.bytes_per_ms * 1000
     pieces = [len(base64.b64decode(append.get("audio") or "")) / rate for append in appends]
-    spoken, appended = end.at - start.at, sum(pieces)
+    spoken, appended = end.meta.get("said_ms", 0) / 1000, sum(pieces)
     allowed = max(0.1, 0.05 * spoken) + max(pieces, default=0.0)
     return abs(spoken - appended) < allowed, f"{spoken:.2f} s on the phone, {appended:.2f} s appended"

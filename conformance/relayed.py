@@ -62,7 +62,7 @@ def lost_of_responses(world: PhoneWorld, browser: Browser, session: RealtimeSess
 
 
 def said_and_appended(world: PhoneWorld, browser: Browser, session: RealtimeSession, phrase: str) -> tuple[bool, str]:
-    """Whether as much audio was appended while a phrase was said as that took; see `listening.spoken_and_appended`."""
+    """Whether as much audio was appended while a phrase was said as it has; see `listening.spoken_and_appended`."""
     said = {
         kind: world.wire.last(kind, channel="talk", connection=browser.name, where=lambda m: m.body == phrase)
         for kind in ("speech.start", "speech.end")
@@ -73,7 +73,7 @@ def said_and_appended(world: PhoneWorld, browser: Browser, session: RealtimeSess
     appends = appends_of(world, session, start, end)
     rate = session.settings.input_format.bytes_per_ms * 1000
     pieces = [len(base64.b64decode(append.get("audio") or "")) / rate for append in appends]
-    spoken, appended = end.at - start.at, sum(pieces)
+    spoken, appended = end.meta.get("said_ms", 0) / 1000, sum(pieces)
     allowed = max(0.1, 0.05 * spoken) + max(pieces, default=0.0)
     return abs(spoken - appended) < allowed, f"{spoken:.2f} s were said, {appended:.2f} s appended"
 

@@ -683,8 +683,8 @@ def world_of(hand: Hand, **more: Any) -> PhoneWorld:
 SESSION = SimpleNamespace(connection="openai#1", settings=SimpleNamespace(input_format=SimpleNamespace(bytes_per_ms=8)))
 
 
-def _speech(hand: Hand, what: str, phrase: str = "what_time") -> None:
-    hand.put("caller", "twilio", "phone", f"speech.{what}", phrase)
+def _speech(hand: Hand, what: str, phrase: str = "what_time", **meta: int) -> None:
+    hand.put("caller", "twilio", "phone", f"speech.{what}", phrase).meta.update(meta)
 
 
 @pytest.mark.parametrize(("before", "good"), [(0, False), (1, True), (2, False)])
@@ -773,8 +773,8 @@ def test_spoken_and_appended(appended_ms: int, good: bool) -> None:
     hand.at = 1.5
     for _ in range(appended_ms // 20):
         hand.to_model("input_audio_buffer.append", APPEND)
-    hand.at = 2
-    _speech(hand, "end")
+    hand.at = 3
+    _speech(hand, "end", said_ms=1000)
     ok, seen = spoken_and_appended(world_of(hand), cast("Any", SESSION), "what_time")
     assert ok is good, seen
     assert seen == f"1.00 s on the phone, {appended_ms / 1000:.2f} s appended"

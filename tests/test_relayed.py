@@ -112,8 +112,9 @@ def test_as_much_is_appended_as_is_said(pieces: int, good: bool) -> None:
     hand.says(1.0, "speech.start", "yes")
     for index in range(pieces):
         hand.append(1.0 + index * 2 / pieces, 40)
-    hand.says(3.0, "speech.end", "yes")
-    hand.append(3.1, 4000)
+    # Whoever says it is slow, as the machine is: what counts is how much there was of it.
+    hand.says(3.6, "speech.end", "yes").meta["said_ms"] = 2000
+    hand.append(3.7, 4000)
     assert relayed.said_and_appended(hand.world, hand.browser, hand.session, "yes")[0] is good
 
 

@@ -146,7 +146,7 @@ class Browser(Human):
         self._start("relay")
         self._socket, self._codec = socket, codec
         self.connection = socket.connection
-        self._listen_in()
+        self._listen_in(self._ports.clock.now())
 
     def _start(self, transport: str) -> None:
         self._begin()
@@ -238,10 +238,12 @@ class Browser(Human):
         if self._speech_over is not None:
             self._speech_over.cancel()
             self._speech_over = None
-        self._voice = None
+        voice, self._voice = self._voice, None
         if self._saying is not None:
             said, self._saying = self._saying, None
-            self._record("speech.end", said)
+            samples = min(voice.position, len(voice.pcm)) / 2 if voice is not None else 0
+            spoken: dict[str, Any] = {"said_ms": round(samples / self.rate * 1000)} if samples else {}
+            self._record("speech.end", said, **spoken)
             self._look()
 
     async def says(self, phrase: str) -> None:
@@ -353,8 +355,8 @@ class Browser(Human):
         self._tools.add(task)
         task.add_done_callback(self._tools.discard)
 
-    def _listen_in(self) -> None:
-        """Send what the microphone has heard, and come back when there is more."""
+    def _listen_in(self, now: float) -> None:
+        """Send what the microphone has heard, and come back when there is more: it goes on while others are late."""
         assert self._socket is not None
         assert self._codec is not None
         size = self.rate * 2 * MICROPHONE_MS // 1000
@@ -365,8 +367,8 @@ class Browser(Human):
         self._socket.send(self._codec.audio(piece.ljust(size, b"\0")), "audio")
         if voice is not None and voice.position >= len(voice.pcm):
             self.stop_talking()
-        clock = self._ports.clock
-        self._microphone = clock.call_at(clock.now() + MICROPHONE_MS / 1000, self._listen_in)
+        again = now + MICROPHONE_MS / 1000
+        self._microphone = self._ports.clock.call_at(again, lambda: self._listen_in(again))
 
     def _play(self, saying: Saying) -> None:
         """Queue sound; it is played without a gap, in its own time."""
