@@ -167,6 +167,8 @@ def test_a_failure_that_does_not_happen_again_is_unstable(tmp_path: Path) -> Non
     assert unstable, done.stdout
     assert not any(check.verdict in (Verdict.FAIL, Verdict.HARNESS_ERROR) for check in results.checks)
     assert done.returncode == 1
+    told = [note for note in results.notes if note.startswith("The gateway was started 2 times, for 1 configuration:")]
+    assert len(told) == 1, results.notes
     first = results.worlds[0]
     assert first.again == 1
     assert first.ladder

@@ -70,7 +70,7 @@ def test_what_came_of_parts_is_put_together() -> None:
             for number in (0, 1)
         ]
         checks.append(Check(requirement="TWI-ST-001", level=Level.MUST, case=name, verdict=Verdict.UNSUPPORTED))
-        return Share(checks, worlds, ["a note", name], [], {"virtual": [name]})
+        return Share(checks, worlds, ["a note", name], [], {"virtual": [name]}, started=3)
 
     take_in(collected, share("one", True))
     take_in(collected, share("two", True))
@@ -79,6 +79,7 @@ def test_what_came_of_parts_is_put_together() -> None:
     assert [check.world for check in collected.checks] == [0, 1, None, 2, 3, None]
     assert all(check.world is None or collected.worlds[check.world].case == check.case for check in collected.checks)
     assert collected.notes == ["a note", "one", "two"]
+    assert collected.started == 6
     assert collected.left_out() == ["2 cases need --stage virtual: one, two."]
 
 
