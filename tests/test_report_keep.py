@@ -34,6 +34,27 @@ def test_a_kept_report_has_every_verdict(tmp_path: Path) -> None:
     assert compare_runs([run], [kept]).groups == []
 
 
+def test_a_kept_report_tells_causes_and_consequences(tmp_path: Path) -> None:
+    """TWI-CB-004 decides, in two cases; the second of them has no world in the kept file."""
+    run = results(failing=["TWI-CB-004"])
+    run.requirements = [msgspec.structs.replace(r, decides=r.id == "TWI-CB-004") for r in run.requirements]
+    cause = next(check for check in run.checks if check.verdict is Verdict.FAIL)
+    assert cause.seq is not None
+    other = next(check.case for check in run.checks if check.case != cause.case and check.model == cause.model)
+    for case in (cause.case, other):
+        for requirement in ("TWI-CB-004", "LIFE-007"):
+            seq = cause.seq if requirement == "TWI-CB-004" else None
+            run.checks.append(msgspec.structs.replace(cause, requirement=requirement, case=case, seq=seq))
+
+    def told(run: Results) -> dict[str, list[str]]:
+        return {entry.requirement.id: entry.because for entry in summarise(run).having(Verdict.FAIL)}
+
+    assert told(run) == {"TWI-CB-004": [], "LIFE-007": ["TWI-CB-004"]}
+    kept = read_results(keep([run], tmp_path))
+    assert sum(check.requirement == "TWI-CB-004" and check.world is None for check in kept.checks) > 0
+    assert told(kept) == told(run)
+
+
 def test_a_kept_report_follows_the_schema(tmp_path: Path) -> None:
     path = keep([results(broken=["SEC-008"])], tmp_path)
     document = json.loads(path.read_text())

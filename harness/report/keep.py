@@ -107,7 +107,7 @@ def slim(
     cases: dict[str, int] = {}
     groups: dict[tuple[str, ...], CheckGroup] = {}
     for check in _worst(results.checks, told):
-        key = (check.requirement, check.verdict, *check.column, check.message)
+        key = (check.requirement, check.verdict, *check.column, check.message, str(check.seq is None))
         group = groups.setdefault(
             key,
             CheckGroup(
@@ -118,6 +118,7 @@ def slim(
                 dialect=check.dialect,
                 as_of=check.as_of,
                 message=check.message,
+                seq=check.seq,
             ),
         )
         group.cases.append(cases.setdefault(check.case, len(cases)))

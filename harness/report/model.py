@@ -113,8 +113,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
     `model`, `dialect`: what the gateway was told to talk to; empty where it does not matter. `as_of`: the day that the
     vendors lived in. `message`: what was seen; may be empty for a pass. `world`: position in `Results.worlds`, None
-    when no world was run. `seq`: number of the offending message on that world's wire, None when it is a message that
-    never came.
+    when no world was run, or it was not kept. `seq`: number of the offending message on that world's wire, None when it
+    is a message that never came.
     """
 
     requirement: str
@@ -246,7 +246,8 @@ def case_name(case: str) -> str:
 
 
 class CheckGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """Many checks in a line: the same verdict on one requirement, in several cases. `cases`: positions in `cases`."""
+    """Many checks in a line: the same verdict on one requirement, in several cases. `cases`: positions in `cases`.
+    `seq`: that of the first of them; None where it was seen on no message in any."""
 
     requirement: str
     verdict: Verdict
@@ -255,6 +256,7 @@ class CheckGroup(msgspec.Struct, frozen=True, kw_only=True):
     dialect: str = ""
     as_of: str = ""
     message: str = ""
+    seq: int | None = None
 
 
 class Results(msgspec.Struct, kw_only=True):

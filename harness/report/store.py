@@ -84,6 +84,7 @@ def _ungroup(results: Results) -> None:
             dialect=group.dialect,
             as_of=group.as_of,
             message=group.message,
+            seq=group.seq,
         )
         for group in results.grouped
         for number in group.cases
