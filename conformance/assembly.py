@@ -25,6 +25,7 @@ from fakes.openai.handshake import KeyInfo
 from fakes.openai.server import OpenAIServer
 from fakes.openai.service import OpenAIService
 from fakes.openai.session import RealtimeSession
+from fakes.people.human import in_vain
 from fakes.people.person import Person
 from fakes.ports import Ports
 from fakes.twilio.boundary import PhoneNumber
@@ -362,7 +363,7 @@ class PhoneWorld:
                 return await self.upstream.wait_session(ordinal)
         except TimeoutError:
             raise AssertionError(
-                f"the gateway did not open realtime session {ordinal} {self._waited(within)}; "
+                f"the gateway did not open realtime session {ordinal} {in_vain(within, self._hopeless)}; "
                 f"{len(self.upstream.sessions)} were opened"
             ) from None
 
@@ -374,7 +375,7 @@ class PhoneWorld:
         except TimeoutError:
             heard = [h.phrase if h.complete else f"part of {h.phrase}" for h in session.heard]
             raise AssertionError(
-                f"the model did not hear {phrase!r} {self._waited(within)}, but {heard or 'nothing'}"
+                f"the model did not hear {phrase!r} {in_vain(within, self._hopeless)}, but {heard or 'nothing'}"
             ) from None
 
     def loses_patience(self, why: str) -> None:
@@ -395,10 +396,6 @@ class PhoneWorld:
                 yield
             finally:
                 self._limits.remove(limit)
-
-    def _waited(self, within: float) -> str:
-        """How long somebody waited in vain."""
-        return f"and nobody waits {within:g} s for it: {self._hopeless}" if self._hopeless else f"within {within:g} s"
 
     async def session_ends(self, session: RealtimeSession, *, within: float) -> None:
         """Wait until a realtime session is closed. AssertionError when it stays open."""

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import aiohttp
 from aiohttp import web
@@ -36,6 +37,7 @@ from harness.suite import CaseDefinition, Checks, Outcome
 from harness.virtual import VirtualLoop, run_virtual
 from harness.wire import Wire
 
+T = TypeVar("T")
 GOALS = {"race": 300.0, "call": 10.0, "live": 200.0}
 LATENESS_MS = 5.0
 EXCHANGES, SOCKETS = 7, 2
@@ -70,14 +72,24 @@ def _rate(story: Callable[[PhoneWorld, Checks], Awaitable[None]], audio: bool, s
     column = choose_columns(["gpt-realtime-2"], None)[0]
     definition = CaseDefinition(name="bench", story="", run=story, about="LIFE-009", audio=audio)
     run_world(definition, request, column, Typical(), 0)
+
+    def world(number: int) -> Outcome:
+        outcome = run_world(definition, request, column, Seeded(number), number)
+        if outcome.error or outcome.checks.failed():
+            raise RuntimeError(f"the bench's own world {number} went wrong: {outcome.error or outcome.checks.failed()}")
+        return outcome
+
+    return _per_cpu_second(world, seconds)
+
+
+def _per_cpu_second(world: Callable[[int], T], seconds: float) -> tuple[float, T]:
+    """How many worlds, numbered from 1, go into a second of this process's CPU time, and what came of the last."""
     worlds = 0
     began = time.process_time()
     while (spent := time.process_time() - began) < seconds:
         worlds += 1
-        outcome = run_world(definition, request, column, Seeded(worlds), worlds)
-        if outcome.error or outcome.checks.failed():
-            raise RuntimeError(f"the bench's own world {worlds} went wrong: {outcome.error or outcome.checks.failed()}")
-    return worlds / spent, outcome
+        last = world(worlds)
+    return worlds / spent, last
 
 
 def _alone(seconds: float) -> float:
@@ -113,12 +125,7 @@ def _alone(seconds: float) -> float:
                     await socket.receive_str()
         await runner.cleanup()
 
-    worlds = 0
-    began = time.process_time()
-    while (spent := time.process_time() - began) < seconds:
-        worlds += 1
-        run_virtual(main)
-    return worlds / spent
+    return _per_cpu_second(lambda _: run_virtual(main), seconds)[0]
 
 
 def run_bench(seconds: float, live: bool) -> None:

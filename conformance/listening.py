@@ -7,7 +7,7 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from conformance.invariants import AUDIO_DELTAS
+from conformance.evidence import AUDIO_DELTAS
 from harness.wire import Message
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _p95(values: list[float]) -> float:
 
 
 def spoken_and_appended(world: PhoneWorld, session: RealtimeSession, phrase: str) -> tuple[bool, str]:
-    """Whether as much audio was appended while a phrase was said as it has: who says it may pause, in real time.
+    """Whether as much audio was appended while a phrase was said as it has.
 
     To be asked half a second after the phrase. Within 5 percent and 100 ms, and the length of one append: audio comes
     in pieces, and one of them may lie across the beginning or the end.
@@ -108,11 +108,26 @@ def spoken_and_appended(world: PhoneWorld, session: RealtimeSession, phrase: str
     end = world.wire.last("speech.end", channel="phone", where=lambda m: m.body == phrase)
     if start is None or end is None:
         return False, f"{phrase} was not said"
-    appends = world.wire.all(
-        "input_audio_buffer.append", source="gateway", connection=session.connection, after=start, before=end
-    )
+    as_much, spoken, appended = appended_as_said(world, session, start, end)
+    return as_much, f"{spoken:.2f} s on the phone, {appended:.2f} s appended"
+
+
+def appended_as_said(
+    world: PhoneWorld, session: RealtimeSession, start: Message, end: Message
+) -> tuple[bool, float, float]:
+    """Whether as much was appended between the beginning and the end of a phrase as was said; seconds of both.
+
+    Not what the clock says: who says it may pause, in real time.
+    """
     rate = session.settings.input_format.bytes_per_ms * 1000
+    appends = appends_of(world, session, start, end)
     pieces = [len(base64.b64decode(append.get("audio") or "")) / rate for append in appends]
     spoken, appended = end.meta.get("said_ms", 0) / 1000, sum(pieces)
     allowed = max(0.1, 0.05 * spoken) + max(pieces, default=0.0)
-    return abs(spoken - appended) < allowed, f"{spoken:.2f} s on the phone, {appended:.2f} s appended"
+    return abs(spoken - appended) < allowed, spoken, appended
+
+
+def appends_of(world: PhoneWorld, session: RealtimeSession, after: Message, before: Message) -> list[Message]:
+    """What was appended to the input of a session between two messages."""
+    kind = "input_audio_buffer.append"
+    return world.wire.all(kind, source="gateway", connection=session.connection, after=after, before=before)

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from conformance.evidence import AUDIO_DELTAS
+from conformance.listening import appended_as_said
 from conformance.playback import phrase_of_item
 from fakes.audio import Listener
 from fakes.people.browser import Browser
@@ -70,18 +71,8 @@ def said_and_appended(world: PhoneWorld, browser: Browser, session: RealtimeSess
     start, end = said["speech.start"], said["speech.end"]
     if start is None or end is None:
         return False, f"{phrase} was not said"
-    appends = appends_of(world, session, start, end)
-    rate = session.settings.input_format.bytes_per_ms * 1000
-    pieces = [len(base64.b64decode(append.get("audio") or "")) / rate for append in appends]
-    spoken, appended = end.meta.get("said_ms", 0) / 1000, sum(pieces)
-    allowed = max(0.1, 0.05 * spoken) + max(pieces, default=0.0)
-    return abs(spoken - appended) < allowed, f"{spoken:.2f} s were said, {appended:.2f} s appended"
-
-
-def appends_of(world: PhoneWorld, session: RealtimeSession, after: Message, before: Message) -> list[Message]:
-    """What was appended to the input of a session between two messages."""
-    kind = "input_audio_buffer.append"
-    return world.wire.all(kind, source="gateway", connection=session.connection, after=after, before=before)
+    as_much, spoken, appended = appended_as_said(world, session, start, end)
+    return as_much, f"{spoken:.2f} s were said, {appended:.2f} s appended"
 
 
 def longest_gap(messages: Sequence[Message]) -> tuple[float, Message | None]:

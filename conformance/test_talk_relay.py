@@ -8,11 +8,11 @@ from typing import Any
 
 from conformance.assembly import PhoneWorld
 from conformance.browsing import Refused
+from conformance.listening import appends_of
 from conformance.playback import truncations
 from conformance.relayed import (
     CHANNEL,
     answers_of,
-    appends_of,
     codec_of,
     held_back,
     longest_gap,

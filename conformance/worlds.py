@@ -135,9 +135,9 @@ def give_up_where_nothing_can_come(world: PhoneWorld) -> None:
         if message.kind == "session.updated":
             configured.add(message.connection)
         elif message.kind in ("upgrade.refused", "close") and message.connection not in configured:
-            checks = Checks(registry())
+            checks, evidence = Checks(registry()), evidence_of(world)
             for invariant in DECISIVE:
-                invariant(evidence_of(world), checks)
+                invariant(evidence, checks)
             failed = [requirement for requirement in checks.failed() if registry()[requirement].decides]
             if failed:
                 end()

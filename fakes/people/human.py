@@ -33,6 +33,11 @@ def nearly_whole(heard: Heard) -> bool:
     return heard.from_ms <= TOLERANCE_MS and lost <= LOST_END_MS and seamless
 
 
+def in_vain(within: float, why: str) -> str:
+    """How long somebody waited for what did not come; `why`, unless it is empty, they did so no longer."""
+    return f"and nobody waits {within:g} s for it: {why}" if why else f"within {within:g} s"
+
+
 class Human:
     """Somebody who listens.
 
@@ -140,10 +145,7 @@ class Human:
         """Wait for a phrase, as long as there is reason to."""
 
         def late() -> Exception:
-            when = f"within {within:g} s"
-            if self._hurry is not None:
-                when = f"and nobody waits {within:g} s for it: {self._hurry[1]}"
-            return self._not_heard(phrase, when)
+            return self._not_heard(phrase, in_vain(within, self._hurry[1] if self._hurry is not None else ""))
 
         patience = within if self._hurry is None else min(within, self._hurry[0])
         return await self._expect(look, patience, late, hurries=True)
