@@ -9,7 +9,7 @@ from dataclasses import replace
 from urllib.parse import urlencode
 
 import pytest
-from test_conformance_units import Hand
+from hand import Hand
 
 from conformance.assembly import registry
 from conformance.invariants_azure import AZURE_INVARIANTS

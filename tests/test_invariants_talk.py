@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from test_conformance_units import KEY, MODEL, TOKEN, Hand
+from hand import KEY, MODEL, TOKEN, Hand
 
 from conformance import invariants_talk as rules
 from conformance.assembly import registry

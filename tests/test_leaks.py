@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
+from hand import ACCOUNT, KEY, TOKEN, ULAW, Hand
 from hypothesis import given
 from hypothesis import strategies as st
-from test_conformance_units import ACCOUNT, KEY, TOKEN, ULAW, Hand
 
 from conformance.assembly import registry
 from conformance.credentials import FILE, named, table

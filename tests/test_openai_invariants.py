@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_conformance_units import MODEL, Hand, Rule, verdicts
+from hand import MODEL, Hand, Rule, verdicts
 
 from conformance import invariants_openai as rules
 from conformance.assembly import registry

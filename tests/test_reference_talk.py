@@ -1,147 +1,23 @@
 """Talk in the reference gateway over loopback: who is let in, what the browser is given, and what it is told."""
 
-import asyncio
-import base64
 import json
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from datetime import date
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError, web
-from aiohttp.test_utils import TestServer, unused_port
+from aiohttp import web
+from aiohttp.test_utils import unused_port
+from talk_world import ENVIRON, KEY, LEGACY, PUBLIC, TOKEN, frames_until, gateway_at, odd_vendor, world
 
 import reference_impl
-from fakes.audio import speak
-from fakes.knobs import Knobs
-from fakes.local import ListRecorder, LoopClock, OpenGates, TypicalChoices
-from fakes.openai import KNOBS, KeyInfo, OpenAIServer, OpenAIService
-from fakes.ports import Ports
+from fakes.local import ListRecorder
 from reference_impl.config import ConfigError, load
 from reference_impl.gateway import Gateway
 from reference_impl.problems import HINTS, Problem, ours
-from reference_impl.relay import Relay
-from reference_impl.talk import ASSETS, FILES, Talk, Tickets
+from reference_impl.talk import ASSETS, FILES, Talk
 from reference_impl.tools import TALK_TOOLS
-
-KEY = "sk-test-0123456789abcdefghij"
-TOKEN = "talk-token-7f3a"
-BEARER = {"Authorization": f"Bearer {TOKEN}"}
-PUBLIC = "https://gw.example.test"
-ENVIRON = {
-    "GATEWAY_PUBLIC_URL": PUBLIC,
-    "GATEWAY_TOKEN": "operator-token",
-    "GATEWAY_TALK_TOKEN": TOKEN,
-    "OPENAI_API_KEY": KEY,
-    "OPENAI_VOICE": "marin",
-    "OPENAI_INSTRUCTIONS": "Be brief.",
-    "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
-    "TWILIO_AUTH_TOKEN": "auth-token",
-    "TWILIO_NUMBER": "+15005550006",
-}
-TODAY = date(2026, 11, 20)
-LEGACY = "gpt-4o-realtime-preview"
-Answer = tuple[int, Any]
-
-
-class QuickChoices(TypicalChoices):
-    """Nothing takes longer than it must."""
-
-    def delay(self, point: str, low_ms: int, typical_ms: int, high_ms: int) -> float:
-        return low_ms / 1000
-
-
-class World:
-    """A gateway that is up, OpenAI, and a browser."""
-
-    def __init__(self, gateway: Gateway, url: str, http: ClientSession, recorder: ListRecorder) -> None:
-        self.gateway, self.url, self.http, self.recorder = gateway, url, http, recorder
-
-    async def post(self, path: str, body: Any = None, **headers: str) -> Answer:
-        data = body if isinstance(body, str) else json.dumps(body)
-        async with self.http.post(self.url + path, data=data, headers={**BEARER, **headers}) as response:
-            assert response.headers["Cache-Control"] == "no-store"
-            return response.status, await response.json()
-
-    async def session(self, transport: str = "webrtc", **headers: str) -> Answer:
-        return await self.post("/talk/session", {"transport": transport}, **headers)
-
-    async def relay_url(self) -> str:
-        status, answer = await self.session("relay")
-        assert status == 200, answer
-        return self.url + str(answer["url"])
-
-    async def refused(self, url: str, **headers: str) -> int:
-        """The status with which an upgrade is refused."""
-        with pytest.raises(WSServerHandshakeError) as caught:
-            await self.http.ws_connect(url, headers=headers)
-        return caught.value.status
-
-    def sent(self, kind: str) -> list[Any]:
-        """What crossed the wire to or from OpenAI, of one kind, as JSON."""
-        bodies = [message.body for message in self.recorder.messages if message.kind == kind]
-        return [json.loads(body) for body in bodies if body]
-
-
-@asynccontextmanager
-async def gateway_at(
-    openai: str, recorder: ListRecorder, gateway_class: type[Gateway] = Gateway, **environ: str
-) -> AsyncIterator[World]:
-    config = load([], {**ENVIRON, "OPENAI_BASE_URL": f"{openai}/v1", **environ})
-    gateway = gateway_class(config)
-    await gateway.start()
-    async with TestServer(gateway.app()) as server, ClientSession() as http:
-        try:
-            yield World(gateway, str(server.make_url("")).rstrip("/"), http, recorder)
-        finally:
-            await gateway.close()
-
-
-@asynccontextmanager
-async def world(
-    gateway_class: type[Gateway] = Gateway,
-    *,
-    key: KeyInfo | None = None,
-    day: date = TODAY,
-    **environ: str,
-) -> AsyncIterator[World]:
-    """A gateway and the fake OpenAI."""
-    recorder = ListRecorder()
-    ports = Ports(LoopClock(), QuickChoices(), recorder, OpenGates())
-    service = OpenAIService(ports, as_of=day, keys={KEY: key or KeyInfo()}, knobs=Knobs.load(KNOBS))
-    server = OpenAIServer(service)
-    async with TestServer(server.app) as vendor:
-        async with gateway_at(str(vendor.make_url("")).rstrip("/"), recorder, gateway_class, **environ) as made:
-            yield made
-        await server.close()
-
-
-@asynccontextmanager
-async def odd_vendor(answer: Callable[[web.Request], web.StreamResponse]) -> AsyncIterator[World]:
-    """A gateway and a vendor that answers everything the same."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        return answer(request)
-
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", handle)
-    async with (
-        TestServer(app) as vendor,
-        gateway_at(str(vendor.make_url("")).rstrip("/"), ListRecorder()) as made,
-    ):
-        yield made
-
-
-async def frames_until(ws: ClientWebSocketResponse, kind: str) -> list[Any]:
-    """The frames up to one of that type."""
-    told: list[Any] = []
-    while not told or told[-1]["type"] != kind:
-        told.append(await ws.receive_json(timeout=5))
-    return told
-
 
 # Whether there is Talk
 
@@ -467,132 +343,6 @@ async def test_a_tool_is_run_for_the_page() -> None:
             {"x": 1},
         ):
             assert (await w.post("/talk/tool", wrong))[0] == 400
-
-
-# The relay
-
-
-def test_a_ticket_is_good_once_and_for_a_short_time() -> None:
-    now = 100.0
-    tickets = Tickets(lambda: now, 30)
-    first, second = tickets.issue(), tickets.issue()
-    assert first != second
-    assert tickets.redeem(first)
-    assert not tickets.redeem(first)
-    assert not tickets.redeem("")
-    now += 30
-    assert not tickets.redeem(second)
-    tickets.issue()
-    now += 31
-    tickets.issue()
-    assert len(tickets._expiries) == 1
-
-
-async def test_the_relay_wants_a_ticket() -> None:
-    async with world() as w:
-        url = await w.relay_url()
-        for other in (f"{w.url}/talk/relay", f"{w.url}/talk/relay?ticket=", f"{w.url}/talk/relay?ticket=x"):
-            assert await w.refused(other) == 401
-        assert await w.refused(f"{w.url}/talk/relay", **BEARER) == 401  # the token is not good for it
-        async with w.http.get(url) as response:
-            assert response.status == 426  # which does not spend the ticket
-        async with w.http.ws_connect(url):
-            assert await w.refused(url) == 401
-
-
-async def test_a_conversation_over_the_relay() -> None:
-    async with world() as w, w.http.ws_connect(await w.relay_url()) as ws:
-        assert (await frames_until(ws, "ready"))[0]["model"] == "gpt-realtime-2"
-        upgrade = next(message for message in w.recorder.messages if message.kind == "upgrade")
-        assert "openai-beta" not in {name.lower() for name, _ in upgrade.meta["headers"]}
-        (update,) = w.sent("session.update")
-        assert update["session"]["audio"]["input"]["format"] == {"type": "audio/pcm", "rate": 24000}
-        assert update["session"]["audio"]["output"]["format"] == {"type": "audio/pcm", "rate": 24000}
-        voice = speak("hello", "pcm16", 24000) + bytes(48000)
-        for at in range(0, len(voice), 1440):
-            await ws.send_json({"type": "audio", "audio": base64.b64encode(voice[at : at + 1440]).decode()})
-        told = await frames_until(ws, "audio")
-        assert len(base64.b64decode(told[-1]["audio"])) % 2 == 0
-        while not (told[-1]["type"] == "transcript" and told[-1]["role"] == "assistant" and told[-1]["final"]):
-            told += await frames_until(ws, "transcript")
-        assert told[-1]["text"] == "Hello, thank you for calling, how can I help you?"
-        await ws.send_json({"type": "end"})
-        assert (await frames_until(ws, "ended"))[-1]["reason"] == "end"
-        assert (await ws.receive()).type is WSMsgType.CLOSE
-        assert ws.close_code == 1000
-        assert [message.invalid for message in w.recorder.messages if message.invalid] == []
-
-
-async def test_a_legacy_model_is_spoken_to_in_its_dialect_over_the_relay() -> None:
-    async with world(day=date(2026, 3, 1), OPENAI_MODEL=LEGACY, OPENAI_VOICE="alloy") as w:
-        async with w.http.ws_connect(await w.relay_url()) as ws:
-            await frames_until(ws, "ready")
-        (update,) = w.sent("session.update")
-        assert update["session"]["input_audio_format"] == update["session"]["output_audio_format"] == "pcm16"
-
-
-@pytest.mark.parametrize(
-    ("environ", "key", "code"),
-    [
-        ({}, KeyInfo(models=("gpt-realtime",)), "model_not_found"),
-        ({}, KeyInfo(refuse="insufficient_quota"), "credit_balance_exhausted"),
-        ({"OPENAI_API_KEY": "sk-wrong-0123456789"}, None, "invalid_api_key"),
-        ({"OPENAI_API": "beta"}, None, "beta_api_shape_disabled"),
-        ({"OPENAI_MODEL": "gpt-4o"}, None, "invalid_model"),
-    ],
-)
-async def test_a_refused_session_is_told_over_the_relay(environ: Any, key: KeyInfo | None, code: str) -> None:
-    async with world(key=key, **environ) as w, w.http.ws_connect(await w.relay_url()) as ws:
-        error, ended = await frames_until(ws, "ended")
-        assert (error["error"]["source"], error["error"]["code"]) == ("openai", code)
-        assert error["error"]["message"]
-        assert error["error"]["hint"] == HINTS[code].format(model=w.gateway.config.openai_model)
-        assert "sk-" not in json.dumps(error)
-        assert ended["reason"] == "refused"
-        assert (await ws.receive()).type is WSMsgType.CLOSE
-        assert ws.close_code == 1000
-
-
-async def test_a_refused_upgrade_is_told_with_its_status() -> None:
-    refuse = odd_vendor(lambda request: web.Response(status=403))
-    async with refuse as w, w.http.ws_connect(await w.relay_url()) as ws:
-        error, _ = await frames_until(ws, "ended")
-        assert (error["error"]["source"], error["error"]["status"]) == ("openai", 403)
-        assert error["error"]["hint"] == HINTS["403"]
-
-
-async def test_the_gateway_stops_with_a_relay_open() -> None:
-    async with world() as w:
-        ticket = await w.relay_url()
-        async with w.http.ws_connect(await w.relay_url()) as ws:
-            await frames_until(ws, "ready")
-            async with w.http.get(w.url + "/healthz") as response:
-                assert (await response.json())["upstream_sessions"] == 1
-            closing = asyncio.create_task(w.gateway.close())
-            assert (await frames_until(ws, "ended"))[-1]["reason"] == "shutdown"
-            assert (await ws.receive()).type is WSMsgType.CLOSE
-            await closing
-        assert w.gateway.talk.relays == {}
-        assert await w.refused(ticket) == 503
-        assert (await w.session())[0] == 503
-
-
-async def test_a_browser_that_takes_nothing_is_cut_off() -> None:
-    class Stuck(Relay):
-        async def close_browser(self) -> None:
-            self.stuck = True
-
-    class Talks(Talk):
-        relay_class = Stuck
-
-    class Made(Gateway):
-        talk_class = Talks
-
-    async with world(Made) as w, w.http.ws_connect(await w.relay_url()) as ws:
-        await frames_until(ws, "ready")
-        await ws.send_json({"type": "end"})
-        assert (await ws.receive(timeout=5)).type in (WSMsgType.CLOSED, WSMsgType.ERROR)
-        assert ws.close_code == 1006
 
 
 async def test_talk_is_built_from_pieces_that_can_be_replaced() -> None:
