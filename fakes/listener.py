@@ -64,6 +64,11 @@ class Listener:
             track.last = self.now_ms
         return self._recogniser.current
 
+    @property
+    def sounds(self) -> bool:
+        """Whether anything is `current`; cheaper than telling what."""
+        return self._recogniser.sounds
+
     def feed(self, data: bytes, at_ms: float | None = None) -> bool:
         """Hear a piece of any size. Returns True when something joined `heard`, or `current` became another phrase.
 

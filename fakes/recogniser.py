@@ -234,16 +234,21 @@ class Recogniser:
         """What is being heard now: a phrase; `?` for sound of a quarter of a second that is none; None for silence."""
         if self.track is not None:
             return self.track.report()
-        if self._noise_start is not None and self._noise_heard >= _CURRENT_NOISE_MS:
+        if self._noise_start is not None and self.sounds:
             return self._noise(self._noise_start)
         return None
+
+    @property
+    def sounds(self) -> bool:
+        """Whether anything is `current`; cheaper than telling what."""
+        return self.track is not None or (self._noise_start is not None and self._noise_heard >= _CURRENT_NOISE_MS)
 
     @property
     def status(self) -> tuple[int, str | None]:
         """How many phrases were heard, and the name of the current one."""
         if self.track is not None:
             return len(self.heard), self.track.phrase.name
-        return len(self.heard), UNKNOWN if self.current is not None else None
+        return len(self.heard), UNKNOWN if self.sounds else None
 
     def begin(self, time: float) -> None:
         """An unbroken piece of sound begins."""

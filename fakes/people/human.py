@@ -35,7 +35,7 @@ def nearly_whole(heard: Heard) -> bool:
 
 def in_vain(within: float, why: str) -> str:
     """How long somebody waited for what did not come; `why`, unless it is empty, they did so no longer."""
-    return f"and nobody waits {within:g} s for it: {why}" if why else f"within {within:g} s"
+    return f"within {within:g} s, and nobody had to wait that long: {why}" if why else f"within {within:g} s"
 
 
 class Human:
@@ -184,7 +184,7 @@ class Human:
             frame = self._silence
         else:
             self._settling = _SETTLING
-        if self._listener.feed(frame, at_ms) or (self._noticed is None) is not (self._listener.current is None):
+        if self._listener.feed(frame, at_ms) or (self._noticed is not None) is not self._listener.sounds:
             self._notice()
 
     # ------------------------------------------------------------------ inside

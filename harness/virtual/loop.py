@@ -40,6 +40,27 @@ class Spinning(RuntimeError):
     """Callbacks schedule each other for ever without any time passing."""
 
 
+class _Soon(asyncio.Handle):
+    """A handle without the bookkeeping that only a debugging loop needs."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: Sequence[Any],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+    ) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+
+
 class _Timer(asyncio.TimerHandle):
     """A timer handle without the bookkeeping that only a debugging loop needs."""
 
@@ -118,6 +139,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if seconds > 0:
             self._now += seconds
             self._turns = 0
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        self._check_closed()  # type: ignore[attr-defined]
+        handle = _Soon(callback, args, self, context)
+        self._ready.append(handle)  # type: ignore[attr-defined]
+        return handle
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
