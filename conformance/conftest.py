@@ -149,7 +149,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     if request.jobs == 1 or session.config.option.collectonly:
         return None
     cases = {case_id(item): item for item in session.items if is_case(item)}
-    known = known_seconds(request.profile.name)
+    known = known_seconds(request.profile.name, request.profile.version)
     # What is not claimed is not run: nobody has to wait for it, and it is nobody's share of the work.
     awaited = {case: sharing(item) for case, item in cases.items() if is_run(item, request)}
     hands = deal(list(awaited.items()), known, max(1, min(request.jobs, len(awaited)))) or [[]]
@@ -165,7 +165,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     except ShardFailed as error:
         stop(session.config, str(error), error.status)
     if request.stage == "live":
-        remember_seconds(request.profile.name, collected.worlds[begin:])
+        remember_seconds(request.profile.name, request.profile.version, collected.worlds[begin:])
     session.testsfailed = len({check.case for check in collected.checks if check.verdict in (*FAILING, *run.BAD)})
     return True
 

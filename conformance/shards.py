@@ -213,16 +213,17 @@ def _times() -> Path:
     return cache_folder() / "seconds.json"
 
 
-def known_seconds(gateway: str) -> dict[str, float]:
-    """How long the cases took when they were last run against this gateway, by name."""
+def known_seconds(gateway: str, version: str) -> dict[str, float]:
+    """How long the cases took when they were last run against this version of a gateway, else any version, by name."""
     try:
         read = json.loads(_times().read_text(encoding="utf-8"))
-        return {str(name): float(value) for name, value in read.get(gateway, {}).items()}
-    except (OSError, ValueError, AttributeError):
+        both = {**read.get(gateway, {}), **read.get(f"{gateway}@{version}", {})}
+        return {str(name): float(value) for name, value in both.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
         return {}
 
 
-def remember_seconds(gateway: str, worlds: Sequence[report.WorldResult]) -> None:
+def remember_seconds(gateway: str, version: str, worlds: Sequence[report.WorldResult]) -> None:
     """Keep how long cases took, for `known_seconds`. A cache that cannot be written is done without."""
     took: dict[str, float] = {}
     for world in worlds:
@@ -231,7 +232,8 @@ def remember_seconds(gateway: str, worlds: Sequence[report.WorldResult]) -> None
         everybody = json.loads(_times().read_text(encoding="utf-8"))
     except (OSError, ValueError):
         everybody = {}
-    everybody[gateway] = {**everybody.get(gateway, {}), **took}
+    for name in (gateway, f"{gateway}@{version}"):
+        everybody[name] = {**everybody.get(name, {}), **took}
     try:
         _times().parent.mkdir(parents=True, exist_ok=True)
         _times().write_text(json.dumps(everybody), encoding="utf-8")

@@ -94,16 +94,19 @@ def test_what_another_stage_could_run_is_told() -> None:
 
 def test_how_long_cases_took_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALLPROOF_CACHE", str(tmp_path / "cache"))
-    assert known_seconds("mine") == {}
+    assert known_seconds("mine", "1") == {}
     world = WorldResult(case="x::test_a_call[m]", seed=0, wire_digest="", stage="live", seconds=2.5)
-    remember_seconds("mine", [world, world])
-    remember_seconds("other", [world])
-    assert known_seconds("mine") == {"a_call": 5.0}
+    remember_seconds("mine", "1", [world, world])
+    remember_seconds("other", "1", [world])
+    assert known_seconds("mine", "1") == {"a_call": 5.0}
+    remember_seconds("mine", "2", [world])
+    assert known_seconds("mine", "1") == {"a_call": 5.0}
+    assert known_seconds("mine", "2") == known_seconds("mine", "3") == {"a_call": 2.5}
     (tmp_path / "cache" / "seconds.json").write_text("no JSON")
-    assert known_seconds("mine") == {}
+    assert known_seconds("mine", "1") == {}
     monkeypatch.setenv("CALLPROOF_CACHE", "/dev/null/cache")
-    remember_seconds("mine", [world])
-    assert known_seconds("mine") == {}
+    remember_seconds("mine", "1", [world])
+    assert known_seconds("mine", "1") == {}
 
 
 def run(report: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
