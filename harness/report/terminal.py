@@ -48,9 +48,7 @@ def print_summary(
     _say(console, _areas(summary), width)
     for world in broken_worlds(results)[:3]:
         text = Text.assemble(("? harness error ", "bold magenta"), (world.case, "bold"), f"\n  {world.error}")
-        if world.replay:
-            text.append(f"\n  replay: {world.replay}", "bold")
-        _say(console, text, width)
+        _say(console, Group(text, _replay(world.replay)) if world.replay else text, width)
         console.print()
     everything = failures(results, summary, most=1)
     found = [failure for failure in everything if not failure.entry.because]
@@ -85,7 +83,8 @@ def _say(console: Console, what: RenderableType, width: int) -> None:
     ]
     if console.options.ascii_only:
         segments = [Segment(text.encode("ascii", "replace").decode(), style) for text, style, _ in segments]
-    console.print(Segments(segments), end="")
+    # Everything has been laid out within the width but for what is longer on purpose.
+    console.print(Segments(segments), end="", crop=False)
 
 
 _ASCII = str.maketrans(
@@ -140,10 +139,13 @@ def _failure(failure: Failure, width: int, *, picture: bool, output: str = "") -
         told = Text.assemble(("the gateway's last output\n", "dim"), output)
         parts.append(Padding(told, (0, 0, 1, 2), expand=False))
     if exhibit.world is not None and exhibit.world.replay:
-        # Whole, however long: it is there to be copied.
-        command = Text.assemble(("  replay  ", "dim"), (exhibit.world.replay, "bold"), no_wrap=True, overflow="ignore")
-        parts.append(command)
+        parts.append(_replay(exhibit.world.replay))
     return Group(*parts)
+
+
+def _replay(command: str) -> Text:
+    """The command in a line of its own, however long: it is there to be copied."""
+    return Text.assemble(("  replay  ", "dim"), (command, "bold"), no_wrap=True, overflow="ignore")
 
 
 def _rest(found: list[Failure]) -> str:
