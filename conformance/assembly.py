@@ -483,9 +483,15 @@ class PhoneWorld:
             await self._something_ends(wait)
         return []
 
+    async def all_is_told(self, within: float = SETTLE_SECONDS) -> None:
+        """Wait until Twilio has told the gateway all there is to tell, such as that its calls have ended."""
+        deadline = self.clock.now() + within
+        while self.twilio.webhooks.outstanding and (wait := deadline - self.clock.now()) > 0:
+            await self._something_ends(wait)
+
     async def _something_ends(self, within: float) -> None:
         changed = asyncio.Event()
-        kinds = ("close", "hangup", "ended")
+        kinds = ("close", "hangup", "ended", "response", "failure")
         end = self.wire.watch(lambda message: changed.set() if message.kind in kinds else None)
         try:
             async with asyncio.timeout(min(within, 1.0)):

@@ -180,6 +180,7 @@ async def _wind_down(world: PhoneWorld, checks: Checks) -> None:
             person.hang_up()
     await world.everybody_leaves()
     left = await world.settled()
+    await world.all_is_told()
     # Only now: a story breaks off as soon as the sockets of a dying process are gone, and that is before its end.
     died = world.gateway.died() if world.ended is None else None
     if died is not None:

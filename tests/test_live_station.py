@@ -50,6 +50,9 @@ def test_a_gateway_is_kept_for_worlds_with_the_same_settings(station: Station) -
     first, second = play(station, story, "one/"), play(station, story, "two/")
     assert [o.error for o in (first, second)] == [None, None]
     assert station.started == 1
+    # It is told that the call has ended, or it would go into the next world with a call of this one.
+    told = [m.form["CallStatus"] for m in first.messages if (m.channel, m.kind) == ("twilio.webhook", "request")]
+    assert told == ["ringing", "completed"]
     (url, token, sid), (other_url, other_token, other_sid) = seen
     assert (url, token) == (other_url, other_token)
     # A gateway remembers calls; two of one name would be one to it.

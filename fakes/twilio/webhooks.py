@@ -90,6 +90,8 @@ class Webhooks:
         self._waiting: dict[int, _Webhook] = {}
         self._repeats: dict[tuple[str, str], float] = {}
         self._count = 0
+        self.outstanding = 0
+        """How many requests have still to be made, or answered."""
 
     def send(
         self,
@@ -115,6 +117,7 @@ class Webhooks:
         webhook = _Webhook(
             call, label, url, method.upper() or "POST", params, token, Overrides.of(url), signed, done, check
         )
+        self.outstanding += 1
         if not _valid(url):
             self._core.after(delay, lambda: self._finish(webhook, 11100))
             return
@@ -128,6 +131,7 @@ class Webhooks:
         after = self._repeats.pop((webhook.call.name, webhook.label), None)
         if after is not None:
             twin = replace(webhook, label=f"{webhook.label}/again", done=None)
+            self.outstanding += 1
             self._core.after(after, lambda: self._launch(twin))
 
     def _launch(self, webhook: _Webhook) -> None:
@@ -232,6 +236,7 @@ class Webhooks:
         self._launch(webhook)
 
     def _finish(self, webhook: _Webhook, result: Result) -> None:
+        self.outstanding -= 1
         if webhook.done is not None:
             webhook.done(result, webhook.url)
 
