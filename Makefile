@@ -16,7 +16,7 @@ conformance: $(STAMP)
 
 test: lint $(PACKAGES)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=
 	$(BIN)/coverage report
 
 lint: $(STAMP)

@@ -112,8 +112,10 @@ def _bad(outcome: Outcome, world: World) -> list[Found]:
 def play_all(worlds: Sequence[World], workers: int | None = None) -> list[list[Found]]:
     """Run worlds in processes of their own, by default one for each core; the findings of each, in order."""
     workers = workers or max(2, os.cpu_count() or 2)
-    # Spawned, not forked: a child would inherit a coverage tracer, and be three times as slow.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    # Spawned, not forked: a child would inherit a coverage tracer, and be three times as slow. Virtual time can wait,
+    # and tests of the live stage may run beside these.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=os.nice, initargs=(15,)) as pool:
         return list(pool.map(play, worlds, chunksize=max(1, min(16, len(worlds) // (4 * workers)))))
 
 
