@@ -42,6 +42,7 @@ from harness.requirements import Registry
 from harness.run import RunRequest
 from harness.stage import Ended, GatewayNotStartable, RefusedGateway, RunningGateway, Stage
 from harness.suite import CaseDefinition, Column
+from harness.virtual.running import acting_as
 from harness.virtual.stage import VirtualStage
 from harness.wire import Message, Wire
 
@@ -148,7 +149,11 @@ class PhoneWorld:
         trace = self.request.trace
         ordered = trace is not None and self.stage.name == "live"
         self.gates = OrderedGates(trace.order) if trace is not None and ordered else Gates()
-        ports = Ports(self.clock, self.choices, self.wire, self.gates)
+
+        def ports(vendor: str) -> Ports:
+            # Whoever makes a vendor do something, a person or a story: it is the vendor whose connections follow.
+            return Ports(self.clock.within(acting_as(vendor)), self.choices, self.wire, self.gates)
+
         knobs = make_knobs(self.definition.knobs, self.request.knobs)
         token = self.choices.token
         self.planted = {
@@ -160,7 +165,7 @@ class PhoneWorld:
         }
         address = await self.stage.prepare_gateway()
         self.openai = OpenAIService(
-            ports,
+            ports(OpenAIServer.name),
             as_of=self.column.as_of,
             keys={self.planted["openai.api_key"]: KeyInfo()},
             knobs=knobs,
@@ -171,7 +176,7 @@ class PhoneWorld:
         public = address["public_url"]
         status = self.profile.webhooks.status
         self.twilio = Twilio(
-            ports,
+            ports(TwilioServer.name),
             account_sid=self.planted["twilio.account_sid"],
             auth_token=self.planted["twilio.auth_token"],
             numbers=[
@@ -195,7 +200,7 @@ class PhoneWorld:
             "openai.model": self.column.model,
         }
         if self.definition.vendor in VENDORS:
-            self._azure = Azure(ports, self.column, knobs, VENDORS[self.definition.vendor])
+            self._azure = Azure(ports("azure"), self.column, knobs, VENDORS[self.definition.vendor])
             self._closers.append(self._azure.close)
             self.planted.update(self._azure.planted())
             models = await self._azure.serve(self.stage)

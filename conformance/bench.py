@@ -44,7 +44,7 @@ T = TypeVar("T")
 GOALS = {"race": 300.0, "call": 10.0, "live": 200.0}
 LATENESS_MS = 5.0
 EXCHANGES, SOCKETS = 7, 2
-"""What crosses the network in a world of `race`: an order, a create and an end of the call, and four webhooks."""
+"""What crosses the network in a world of `race`: an order, a create of the call, and five webhooks."""
 STEPS = (50, 100, 150, 200, 250, 300, 400)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable
+from contextvars import Context
 
 
 class WorldClock:
@@ -13,6 +15,13 @@ class WorldClock:
         self._loop = loop
         self._began = loop.time()
         self._wall = wall
+        self._context: Context | None = None
+
+    def within(self, context: Context) -> WorldClock:
+        """The same clock, but that its callbacks run in `context` and not in that of whoever asks for them."""
+        clock = copy.copy(self)
+        clock._context = context
+        return clock
 
     def now(self) -> float:
         """Seconds since the world began."""
@@ -24,4 +33,4 @@ class WorldClock:
 
     def call_at(self, when: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
         """Run `callback` at `when`, in seconds since the world began."""
-        return self._loop.call_at(self._began + when, callback)
+        return self._loop.call_at(self._began + when, callback, context=self._context)
