@@ -102,7 +102,7 @@ def ask(
         cases=cases,
         notes=notes,
         intercept=mode,
-        jobs=_jobs(jobs, mode) if read is None else 1,
+        jobs=_jobs(jobs, mode) if read is None else (1, 1),
         baseline=_read_baseline(baseline),
         github=github,
     )
@@ -129,14 +129,17 @@ def processors() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _jobs(asked: int | None, mode: Mode) -> int:
+def _jobs(asked: int | None, mode: Mode) -> tuple[int, int]:
     """As asked. By default one; in namespaces, where a gateway has all ports to itself, three for each processor.
 
-    Live cases mostly wait.
+    Live cases mostly wait. Up to five where there are as many configurations: no gateway has to be started for them
+    that would not be started anyhow.
     """
     if asked is not None and asked < 1:
         raise UsageProblem(f"--jobs wants a number from 1 on, not {asked}")
-    return asked or (3 * processors() if mode == "namespace" else 1)
+    if asked is not None or mode != "namespace":
+        return (asked or 1, asked or 1)
+    return (3 * processors(), 5 * processors())
 
 
 def _mode(text: str | None) -> Mode | None:

@@ -92,7 +92,7 @@ def pytest_collection(session: pytest.Session) -> None:
             jobs=option("--jobs"),
         )
         config.stash[COLLECTED] = Collected(request, registry())
-        if request.stage == "live" and (request.jobs == 1 or mine() is not None):
+        if request.stage == "live" and (request.jobs == (1, 1) or mine() is not None):
             with terminal_as_it_is(config):
                 move_in(request)
             config.stash[STATION] = make_station(request, mine())
@@ -146,13 +146,14 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     request = collected.request
     if (part := mine()) is not None:
         return run_part(session, part)
-    if request.jobs == 1 or session.config.option.collectonly:
+    if request.jobs == (1, 1) or session.config.option.collectonly:
         return None
     cases = {case_id(item): item for item in session.items if is_case(item)}
     known = known_seconds(request.profile.name, request.profile.version)
     # What is not claimed is not run: nobody has to wait for it, and it is nobody's share of the work.
     awaited = {case: sharing(item) for case, item in cases.items() if is_run(item, request)}
-    hands = deal(list(awaited.items()), known, max(1, min(request.jobs, len(awaited)))) or [[]]
+    count = request.hands(len(awaited), len(set(awaited.values())))
+    hands = deal(list(awaited.items()), known, count) or [[]]
     hands[0][:0] = [case for case in cases if case not in awaited]
     begin = len(collected.worlds)
     try:

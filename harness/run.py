@@ -47,7 +47,7 @@ class RunRequest:
     `gateway`: as it was asked for, by name or by path. `trace_file`: where the trace is that is replayed. `cases`: what
     the ids of the wanted cases contain; empty for all. `notes`: what a reader of the report has to know. `baseline`:
     the failures that are expected. `github`: whether to write annotations for GitHub. `intercept`: how a live gateway
-    is led to the fakes. `jobs`: how many processes share the cases.
+    is led to the fakes. `jobs`: the least and the most processes that share the cases, see `hands`.
     """
 
     profile: Profile
@@ -66,7 +66,12 @@ class RunRequest:
     baseline: Baseline | None = None
     github: bool = False
     intercept: Mode = "settings"
-    jobs: int = 1
+    jobs: tuple[int, int] = (1, 1)
+
+    def hands(self, cases: int, configurations: int) -> int:
+        """How many processes share so many cases: one for each configuration of the gateway, within `jobs`."""
+        least, most = self.jobs
+        return max(1, min(max(least, min(most, configurations)), cases))
 
 
 def parse_as_of(text: str | None) -> dt.date:

@@ -92,6 +92,24 @@ def test_what_another_stage_could_run_is_told() -> None:
         assert collected.left_out() == [f"1 case needs --stage virtual, or {told}: one."]
 
 
+@pytest.mark.parametrize(
+    ("jobs", "cases", "configurations", "hands"),
+    [
+        ((6, 10), 200, 2, 6),
+        ((6, 10), 200, 8, 8),
+        ((6, 10), 200, 29, 10),
+        ((6, 10), 4, 4, 4),
+        ((6, 10), 0, 0, 1),
+        ((3, 3), 200, 29, 3),
+        ((1, 1), 200, 29, 1),
+    ],
+)
+def test_as_many_hands_as_configurations_within_limits(
+    jobs: tuple[int, int], cases: int, configurations: int, hands: int
+) -> None:
+    assert replace(ask(), jobs=jobs).hands(cases, configurations) == hands
+
+
 def test_how_long_cases_took_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALLPROOF_CACHE", str(tmp_path / "cache"))
     assert known_seconds("mine", "1") == {}
