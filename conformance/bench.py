@@ -61,7 +61,7 @@ async def race(world: PhoneWorld, check: Checks) -> None:
 async def call(world: PhoneWorld, check: Checks) -> None:
     """A call of 30 s: greeting, a long question, a long answer, another question; every frame of 20 ms both ways."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     await caller.says("long_story")
     await caller.hears("long_answer", within=25)
     caller.start_saying("what_time")

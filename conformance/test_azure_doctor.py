@@ -127,7 +127,7 @@ async def test_the_doctor_finds_that_there_is_no_such_resource(world: PhoneWorld
 async def test_the_doctor_in_mid_call(world: PhoneWorld, check: Checks) -> None:
     """Somebody is on the line while the doctor is asked, twice; nothing is left of it."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     for _ in range(2):
         await well(world, check, "AZ-DO-001")
     with check.expects("AZ-DO-011"):

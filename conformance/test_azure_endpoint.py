@@ -18,7 +18,7 @@ async def test_a_call_through_azure(world: PhoneWorld, check: Checks) -> None:
     """Somebody calls, is greeted, asks two questions and is answered. The gateway has no OpenAI key."""
     caller = await world.incoming()
     with check.expects("AZ-AU-001"):
-        await caller.hears("greeting", within=10)
+        await caller.hears("greeting", within=12)
     session = await world.session(1)
     await caller.says("what_time")
     with check.expects("AZ-EP-015"):
@@ -35,7 +35,7 @@ async def test_a_call_through_azure(world: PhoneWorld, check: Checks) -> None:
 async def test_a_tool_through_azure(world: PhoneWorld, check: Checks) -> None:
     """The caller asks for the weather; the deployment calls a tool, and the caller hears what came of it."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     await caller.says("weather")
     with check.expects("AZ-EP-017"):
         await world.sees("response.function_call_arguments.done", source="azure", within=8)
@@ -46,7 +46,7 @@ async def test_a_tool_through_azure(world: PhoneWorld, check: Checks) -> None:
 async def test_an_interruption_through_azure(world: PhoneWorld, check: Checks) -> None:
     """The caller interrupts a long answer of a deployment that takes semantic_vad and does nothing about it."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     with check.expects("AZ-EP-016"):
         await caller.says("long_story")
         await caller.starts_hearing("long_answer", within=10)

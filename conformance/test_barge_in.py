@@ -25,7 +25,7 @@ async def test_interruption_while_only_twilio_is_playing(world: PhoneWorld, chec
     """The model has long sent its answer; the caller interrupts in the middle of it. The assistant falls silent, the
     model is told how much was heard, and the new question is answered."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     await caller.says("long_story")
     asked = world.wire[len(world.wire) - 1]
@@ -62,7 +62,7 @@ async def test_interruption_while_the_model_is_still_sending(world: PhoneWorld, 
     """The caller interrupts at once, while audio still streams in, and it goes on coming for half a second; what comes
     late is not played."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     await caller.says("long_story")
     await caller.starts_hearing("long_answer", within=10)
@@ -90,7 +90,7 @@ async def test_two_interruptions_in_a_row(world: PhoneWorld, check: Checks) -> N
     """The caller interrupts, and interrupts the next answer as soon as it begins: marks that `clear` gave back count
     for nothing."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     await caller.says("long_story")
     asked = world.wire[len(world.wire) - 1]
     await caller.starts_hearing("long_answer", within=10)
@@ -136,7 +136,7 @@ async def test_interrupting_the_goodbye(world: PhoneWorld, check: Checks) -> Non
     that `clear` gives back do not mean that the goodbye was heard: whoever still wants to end the call ends it when the
     goodbye would have been over, and not before."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     await caller.says("goodbye")
     said = world.wire[len(world.wire) - 1]
     goodbye = await world.sees(("heard.start", "ended"), channel="phone", target="caller", after=said, within=12)

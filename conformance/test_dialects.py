@@ -34,7 +34,7 @@ async def test_the_vendor_does_not_tell_of_the_conversation(world: PhoneWorld, c
 async def test_items_without_their_object_field(world: PhoneWorld, check: Checks) -> None:
     """No item says `object: realtime.item`; a tool is called all the same."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     await caller.says("weather")
     with check.expects("OAI-DI-002"):
         await caller.hears("weather_sunny", within=12)
@@ -44,7 +44,7 @@ async def test_items_without_their_object_field(world: PhoneWorld, check: Checks
 async def test_a_function_call_in_beta(world: PhoneWorld, check: Checks) -> None:
     """The event that ends the arguments does not name the function."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     await caller.says("weather")
     with check.expects("OAI-DI-003"):
         done = await world.sees("response.function_call_arguments.done", source="openai", within=8)

@@ -16,7 +16,7 @@ ATTEMPTS = 5
 async def test_errors_that_nobody_has_seen_before(world: PhoneWorld, check: Checks) -> None:
     """An error with a new code, one that says nothing but its message, one of the server's own: the call goes on."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     for rule, kind, code in (
         ("OAI-ER-001", "invalid_request_error", NEW_CODE),
@@ -39,7 +39,7 @@ async def test_responses_that_keep_failing(world: PhoneWorld, check: Checks) -> 
     """From some moment on every response fails for the account's limit. The caller asks twice, and is told or let go;
     the gateway does not try for ever."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
 
     def again(message: Message) -> None:

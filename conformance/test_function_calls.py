@@ -41,7 +41,7 @@ async def test_two_function_calls_in_one_response(world: PhoneWorld, check: Chec
     """The model calls a function twice in one response; both are answered, then one response is asked for."""
     brain = steer(world)
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     brain.changes.append(lambda usual: [*usual, *usual])
     await caller.says("weather")
     called = await world.sees("response.function_call_arguments.done", source="openai", within=8)
@@ -60,7 +60,7 @@ async def test_a_sentence_and_a_function_call_in_one_response(world: PhoneWorld,
     """The model asks for a moment's patience and calls a function, in one response."""
     brain = steer(world)
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     brain.changes.append(lambda usual: [Say("hold_please"), *usual])
     await caller.says("weather")
     with check.expects("OAI-FC-004"):
@@ -73,7 +73,7 @@ async def test_a_function_call_that_is_cut_off(world: PhoneWorld, check: Checks)
     """The caller speaks on while the model is still writing the arguments."""
     brain = steer(world)
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     brain.changes.append(with_arguments(f'{{"city": "Berlin", "note": "{FILLER}"}}'))
     await caller.says("weather")
     writing = await world.sees("response.function_call_arguments.delta", source="openai", within=8)
@@ -91,7 +91,7 @@ async def test_the_model_ends_the_call_without_arguments(world: PhoneWorld, chec
     """The model calls the function that ends the call with an empty string for arguments."""
     brain = steer(world)
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     brain.changes.append(with_arguments(""))
     await caller.says("goodbye")
@@ -117,7 +117,7 @@ async def test_arguments_that_are_no_object(world: PhoneWorld, check: Checks) ->
     """The model writes a list, then null, where an object is wanted."""
     brain = steer(world)
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     for raw in ("[1, 2]", "null"):
         brain.changes.append(with_arguments(raw))
         since = world.wire[len(world.wire) - 1]
@@ -136,7 +136,7 @@ async def test_one_function_call_after_another(world: PhoneWorld, check: Checks)
     """With the first output in hand the model calls a function again; only then does it speak."""
     brain = steer(world)
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     first: list[Call] = []
 
     def remembered(usual: Sequence[Output]) -> Sequence[Output]:
@@ -156,7 +156,7 @@ async def test_one_function_call_after_another(world: PhoneWorld, check: Checks)
 async def test_the_response_after_a_tool_fails(world: PhoneWorld, check: Checks) -> None:
     """The tool has done its work; the response that was to tell of it fails."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     await caller.says("weather")
     await world.sees("response.function_call_arguments.delta", source="openai", within=8)
@@ -172,7 +172,7 @@ async def test_a_response_that_lost_the_race_is_made_up_for(world: PhoneWorld, c
     """The response that is to use a tool's output is refused, for another one has begun in that moment."""
     brain = steer(world)
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     other = ScriptedResponse(world, await world.session(1), "other")
     brain.refusal, brain.before = VendorError("active_response", response=other.id), other.begin
     await caller.says("weather")
@@ -188,7 +188,7 @@ async def test_a_response_that_is_refused_is_over(world: PhoneWorld, check: Chec
     """The response after a tool's output is refused with a server error; the tool of the next turn works."""
     brain = steer(world)
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     brain.refusal = VendorError("server_error")
     await caller.says("weather")
     await refused(world, "server_error")

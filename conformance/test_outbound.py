@@ -130,7 +130,7 @@ async def test_callbacks_that_come_after_the_end_change_nothing(world: PhoneWorl
     await world.order_call(again.number)
     with check.expects("TWI-CB-006"):
         await again.connected(within=15)
-        await again.hears("greeting", within=10)
+        await again.hears("greeting", within=12)
 
 
 @case(about="TWI-CB-008", claims=["phone.outbound"])
@@ -149,7 +149,7 @@ async def test_a_call_that_nobody_takes_frees_its_place(world: PhoneWorld, check
     await world.order_call(callee.number)
     with check.expects("TWI-CB-008"):
         await callee.connected(within=15)
-        await callee.hears("greeting", within=10)
+        await callee.hears("greeting", within=12)
 
 
 @case(
@@ -206,7 +206,7 @@ async def test_webhooks_overtake_the_answer_to_the_create_request(world: PhoneWo
     assert first.seq < created.seq, "nothing did overtake the answer: the case does not do what it says"
     with check.expects("TWI-CB-010"):
         await callee.connected(within=10)
-        await callee.hears("greeting", within=10)
+        await callee.hears("greeting", within=12)
     check("TWI-CB-010", len(world.openai.sessions) == 1, f"{len(world.openai.sessions)} realtime sessions")
 
 
@@ -231,7 +231,7 @@ async def test_a_refused_create_is_reported(world: PhoneWorld, check: Checks) ->
     await world.order_call(callee.number)
     with check.expects("TWI-REST-004"):
         await callee.connected(within=15)
-        await callee.hears("greeting", within=10)
+        await callee.hears("greeting", within=12)
 
 
 @case(about="TWI-REST-005", claims=["phone.outbound", "operator.hangup"])
@@ -264,7 +264,7 @@ async def test_the_operator_ends_a_call(world: PhoneWorld, check: Checks) -> Non
     await world.order_call(again.number)
     with check.expects("TWI-REST-006"):
         await again.connected(within=15)
-        await again.hears("greeting", within=10)
+        await again.hears("greeting", within=12)
 
 
 @case(

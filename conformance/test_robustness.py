@@ -30,7 +30,7 @@ async def still_answers(caller: Person, check: Checks, rule: str) -> None:
 async def test_malformed_and_binary_frames_on_the_stream(world: PhoneWorld, check: Checks) -> None:
     """Cut-off JSON, an array, broken base64 and a binary frame arrive in mid-call."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     stream = world.twilio.calls[0].streams[0]
     for raw in ('{"event":"media","media":{"pay', "[1, 2, 3]", "null", b"\x00\x01\x02"):
         world.sends_raw(stream, raw)
@@ -46,7 +46,7 @@ async def test_malformed_and_binary_frames_on_the_stream(world: PhoneWorld, chec
 async def test_unknown_events_and_fields_on_the_stream(world: PhoneWorld, check: Checks) -> None:
     """An event that nobody has heard of, and a known one with fields that are new."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     stream = world.twilio.calls[0].streams[0]
     world.sends_raw(stream, _event(stream.sid, "weather", sky="blue"))
     world.sends_raw(stream, _event(stream.sid, "mark", name="never-sent", colour="red"))
@@ -59,7 +59,7 @@ async def test_an_oversized_frame_harms_no_other_call(world: PhoneWorld, check: 
     """A frame of 8 MiB arrives on one stream; another call and the next one are served as usual."""
     first = await world.incoming()
     second = await world.incoming()
-    await second.hears("greeting", within=10)
+    await second.hears("greeting", within=12)
     stream = first.call.streams[0] if first.call is not None else None
     assert stream is not None
     world.sends_raw(stream, _event(stream.sid, "media", payload="/" * BIG))
@@ -67,14 +67,14 @@ async def test_an_oversized_frame_harms_no_other_call(world: PhoneWorld, check: 
     await still_answers(second, check, "ROB-003")
     third = await world.incoming()
     with check.expects("ROB-003"):
-        await third.hears("greeting", within=10)
+        await third.hears("greeting", within=12)
 
 
 @case(about="ROB-004", claims=["phone.inbound"])
 async def test_unknown_events_from_the_model(world: PhoneWorld, check: Checks) -> None:
     """An event type that is new, and rate limits in the middle of everything."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     world.sends_raw(session, '{"type":"response.emotion.delta","event_id":"event_x1","emotion":"joy"}')
     world.sends_raw(session, '{"type":"rate_limits.updated","event_id":"event_x2","rate_limits":[]}')
@@ -91,7 +91,7 @@ async def test_unknown_events_from_the_model(world: PhoneWorld, check: Checks) -
 async def test_malformed_and_binary_frames_from_the_model(world: PhoneWorld, check: Checks) -> None:
     """Cut-off JSON, an event without a type, an array and a binary frame; the gateway survives, and so does service."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     for raw in ('{"type":"response.out', '{"event_id":"event_x"}', "[]", b"\xff\xfe"):
         world.sends_raw(session, raw)
@@ -105,7 +105,7 @@ async def test_malformed_and_binary_frames_from_the_model(world: PhoneWorld, che
     await world.settled()
     again = await world.incoming()
     with check.expects("ROB-005"):
-        await again.hears("greeting", within=10)
+        await again.hears("greeting", within=12)
 
 
 @case(about="ROB-006", claims=["phone.inbound"])
@@ -113,7 +113,7 @@ async def test_a_large_event_from_the_model(world: PhoneWorld, check: Checks) ->
     """In the middle of an answer comes a piece of audio whose event has 1.5 MiB, most of it padding that the vendor
     allows; the answer is heard whole, and so is the next one."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     await caller.says("long_story")
     await caller.starts_hearing("long_answer", within=10)
@@ -140,7 +140,7 @@ async def test_a_stream_that_is_lost_without_a_stop(world: PhoneWorld, check: Ch
     """The stream's connection is reset, and no callback tells of the end of the call; the session ends like after a
     hang-up, and the next call works."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     world.twilio.calls[0].streams[0].lose()
     with check.expects("LIFE-008"):
@@ -149,14 +149,14 @@ async def test_a_stream_that_is_lost_without_a_stop(world: PhoneWorld, check: Ch
         caller.hang_up()
     again = await world.incoming()
     with check.expects("LIFE-007"):
-        await again.hears("greeting", within=10)
+        await again.hears("greeting", within=12)
 
 
 @case(about="TWI-ST-010", claims=["phone.inbound"])
 async def test_a_call_that_is_moved_to_other_twiml(world: PhoneWorld, check: Checks) -> None:
     """Somebody moves the call to a document that speaks; `stop` comes, and the gateway must not hang up the call."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     call = world.twilio.calls[0]
     world.twilio.redirect(call, "<Response><Say>There is a small fee, but no other cost.</Say></Response>")
@@ -172,7 +172,7 @@ async def test_a_call_that_is_moved_to_other_twiml(world: PhoneWorld, check: Che
 async def test_a_hang_up_in_the_middle_of_an_answer(world: PhoneWorld, check: Checks) -> None:
     """The caller hangs up while the model is sending a long answer: nothing is sent to the stream any more."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     await caller.says("long_story")
     await caller.starts_hearing("long_answer", within=10)

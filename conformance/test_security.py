@@ -16,7 +16,7 @@ async def test_forged_and_unsigned_requests_are_refused(world: PhoneWorld, check
     """While a call is up, somebody posts a TwiML request and a `completed` callback with a wrong signature, and a
     second later again with none. All are refused, and the call goes on."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     call = world.twilio.calls[0]
     async with Intruder(world) as intruder:
         for rule, signature in (("SEC-001", "wrong"), ("SEC-002", None)):
@@ -50,14 +50,14 @@ async def test_genuine_requests_pass_behind_a_proxy(world: PhoneWorld, check: Ch
     check("SEC-003", answer.status == 200, f"a genuine request was answered {answer.status}", at=answer.message)
     caller = await world.incoming()
     with check.expects("SEC-003"):
-        await caller.hears("greeting", within=10)
+        await caller.hears("greeting", within=12)
 
 
 @case(about="SEC-004", claims=["phone.inbound", "phone.signature", "phone.stream_token"])
 async def test_a_stream_that_nobody_asked_for_gets_no_session(world: PhoneWorld, check: Checks) -> None:
     """An unsigned WebSocket says `start` with a made-up call and a made-up token."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     url = world.twilio.calls[0].streams[0].url
     caller.hang_up()
     await world.settled()
@@ -73,7 +73,7 @@ async def test_a_stream_that_nobody_asked_for_gets_no_session(world: PhoneWorld,
 async def test_what_admits_a_stream_admits_one(world: PhoneWorld, check: Checks) -> None:
     """Somebody who has seen the TwiML opens the same stream during the call, and again after it."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     call = world.twilio.calls[0]
     stream = call.streams[0]
     async with Intruder(world) as intruder:
@@ -94,7 +94,7 @@ async def test_a_replayed_request_admits_nobody(world: PhoneWorld, check: Checks
     """Soon after the call the genuine TwiML request is sent again, byte for byte, and a stream opened on the
     answer."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     fetch = world.wire.first("request", connection="call1/fetch#1")
     call = world.twilio.calls[0]
     caller.hang_up()

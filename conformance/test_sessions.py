@@ -21,7 +21,7 @@ def upgrades_after(world: PhoneWorld, message: Message) -> list[Message]:
 async def test_every_session_is_lost_at_once(world: PhoneWorld, check: Checks) -> None:
     """The session is closed in mid-call, and so is each one that takes its place, as soon as it is open."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     session.close(1011, "keepalive ping timeout")
     lost = await world.sees("close", channel="openai.realtime", within=2)
@@ -58,7 +58,7 @@ async def test_a_refusal_that_says_when_to_try_again(world: PhoneWorld, check: C
 async def test_a_call_that_is_carried_on_in_a_new_session(world: PhoneWorld, check: Checks) -> None:
     """The connection to the model is lost; whoever opens a new session for the call does not begin from the start."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     session.abort()
     await world.passes(8)
@@ -71,7 +71,7 @@ async def test_a_session_at_its_limit(world: PhoneWorld, check: Checks) -> None:
     """The session has lasted as long as it may: an error says so, and a close. The call is carried on, or the caller is
     told before it ends."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     limit = "Your session hit the maximum duration of 60 minutes."
     session.error("session_expired", limit, error_type="invalid_request_error")
@@ -90,7 +90,7 @@ async def test_a_session_at_its_limit(world: PhoneWorld, check: Checks) -> None:
 async def test_a_session_that_is_closed_for_good(world: PhoneWorld, check: Checks) -> None:
     """The vendor closes the session with 4004: the model was taken away from the account."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     session.close(4004, "invalid_request_error.model_not_found")
     lost = await world.sees("close", channel="openai.realtime", within=2)

@@ -29,7 +29,7 @@ class NextCall:
 async def test_a_tool_is_called_and_its_answer_is_spoken(world: PhoneWorld, check: Checks) -> None:
     """The caller asks for the weather; the model calls a tool, the gateway answers it, the caller hears the result."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     await caller.says("weather")
     asked = await world.sees("response.function_call_arguments.done", source="openai", within=8)
     is_output = lambda m: m.get("item.type") == "function_call_output"  # noqa: E731
@@ -49,7 +49,7 @@ async def test_a_tool_that_does_not_exist_and_arguments_that_are_no_json(world: 
     brain = NextCall(world.openai.brain)
     world.openai.brain = brain
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     for name, arguments in (("no_such_tool", "{}"), (world.profile.claims.tool or "get_weather", '{"city": "Ber')):
         brain.next = Call(name, {}, raw=arguments)
         since = world.wire[len(world.wire) - 1]
@@ -69,7 +69,7 @@ async def test_the_model_ends_the_call(world: PhoneWorld, check: Checks) -> None
     """The caller says goodbye; the model calls the tool that ends the call; the caller hears the farewell, whole, and
     the line goes dead."""
     caller = await world.incoming()
-    greeting = await caller.hears("greeting", within=10)
+    greeting = await caller.hears("greeting", within=12)
     await caller.says("goodbye")
     await world.sees("response.function_call_arguments.done", source="openai", within=8)
     with check.expects("TOOL-004"):

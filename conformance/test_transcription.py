@@ -17,7 +17,7 @@ QUICK = {"openai/session1/response*/delay": 300}
 async def test_a_transcription_that_takes_long(world: PhoneWorld, check: Checks) -> None:
     """The question is transcribed four seconds after it was asked; the answer is heard long before."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     await caller.says("what_time")
     with check.expects("OAI-TR-001"):
         await caller.starts_hearing("its_noon", within=3)
@@ -33,7 +33,7 @@ async def test_a_transcription_that_takes_long(world: PhoneWorld, check: Checks)
 async def test_a_transcript_in_the_middle_of_the_answer(world: PhoneWorld, check: Checks) -> None:
     """The transcript of the question arrives while the long answer to it is being heard."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     await caller.says("long_story")
     with check.expects("OAI-TR-005"):
         await caller.starts_hearing("long_answer", within=5)
@@ -44,7 +44,7 @@ async def test_a_transcript_in_the_middle_of_the_answer(world: PhoneWorld, check
 async def test_a_transcription_that_fails(world: PhoneWorld, check: Checks) -> None:
     """The transcription of a turn fails; the next question is answered."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     await caller.says("what_time")
     turn = await world.sees("input_audio_buffer.committed", source="openai", within=5)
@@ -60,7 +60,7 @@ async def test_a_transcription_that_fails(world: PhoneWorld, check: Checks) -> N
 async def test_both_forms_of_usage(world: PhoneWorld, check: Checks) -> None:
     """One transcription is billed by the second, one by the token; the next question is answered."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     tokens = {"type": "tokens", "total_tokens": 22, "input_tokens": 13, "output_tokens": 9}
     for number, usage in enumerate(({"type": "duration", "seconds": 2}, tokens)):

@@ -16,7 +16,7 @@ TURN_DETECTED = {"type": "cancelled", "reason": "turn_detected"}
 async def test_a_response_of_text_only(world: PhoneWorld, check: Checks) -> None:
     """The model writes an answer instead of speaking it; the next question is answered aloud."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     written = ScriptedResponse(world, await world.session(1), "written")
     written.begin()
     written.write("It is noon.")
@@ -32,7 +32,7 @@ async def test_responses_that_end_with_nothing(world: PhoneWorld, check: Checks)
     """One response is cancelled before its first item, one is stopped by the content filter; the next questions are
     answered."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     for status, details in (
         ("cancelled", TURN_DETECTED),
@@ -52,7 +52,7 @@ async def test_responses_that_end_with_nothing(world: PhoneWorld, check: Checks)
 async def test_late_audio_between_the_pieces_of_the_next_answer(world: PhoneWorld, check: Checks) -> None:
     """The caller interrupts; when the next answer is being heard, two more pieces of the interrupted one arrive."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     await caller.says("long_story")
     await caller.starts_hearing("long_answer", within=10)
@@ -78,7 +78,7 @@ async def test_late_audio_between_the_pieces_of_the_next_answer(world: PhoneWorl
 async def test_an_item_of_a_new_type(world: PhoneWorld, check: Checks) -> None:
     """A response brings an item of a type that nobody has heard of."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     novel = ScriptedResponse(world, await world.session(1), "novel")
     novel.begin()
     novel.raw_item({"id": novel.item_id, "type": "hologram", "status": "completed", "phase": "preamble", "shape": [1]})
@@ -93,7 +93,7 @@ async def test_a_response_with_two_spoken_items(world: PhoneWorld, check: Checks
     """The model says a preamble, and then the answer, in one response."""
     brain = steer(world)
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     brain.changes.append(lambda usual: [Say("one_moment"), *usual])
     await caller.says("what_time")
     with check.expects("OAI-TU-014"):
@@ -105,7 +105,7 @@ async def test_a_response_with_two_spoken_items(world: PhoneWorld, check: Checks
 async def test_nothing_is_truncated_that_was_heard(world: PhoneWorld, check: Checks) -> None:
     """The caller lets the assistant finish, and speaks a moment later."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     await world.passes(1.5)
     await caller.says("what_time")
     with check.expects("OAI-TU-016"):
@@ -118,7 +118,7 @@ async def test_the_transcript_ends_before_the_audio(world: PhoneWorld, check: Ch
     """Each item's transcript is done before its audio is."""
     caller = await world.incoming()
     with check.expects("OAI-TU-017"):
-        await caller.hears("greeting", within=10)
+        await caller.hears("greeting", within=12)
         for _ in range(2):
             await caller.says("what_time")
             await caller.hears("its_noon", within=8)
@@ -128,7 +128,7 @@ async def test_the_transcript_ends_before_the_audio(world: PhoneWorld, check: Ch
 async def test_an_interruption_before_the_first_audio(world: PhoneWorld, check: Checks) -> None:
     """A response has begun and announced its item when the caller speaks; no audio of it has come."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     await world.passes(1)
     silent = ScriptedResponse(world, await world.session(1), "silent")
     silent.begin()
@@ -149,7 +149,7 @@ async def test_an_interruption_before_the_first_audio(world: PhoneWorld, check: 
 async def test_a_piece_of_audio_with_nothing_in_it(world: PhoneWorld, check: Checks) -> None:
     """In the middle of an answer comes a delta without a single sample."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     await caller.says("what_time")
     await caller.starts_hearing("its_noon", within=8)

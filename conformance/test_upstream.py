@@ -105,7 +105,7 @@ async def test_a_hang_up_before_the_bridge_is_up(world: PhoneWorld, check: Check
 async def carried_on_or_ended(world: PhoneWorld, check: Checks, how: str) -> None:
     """The session is lost in mid-call; the call is carried on or ended, and the next call works."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     if how == "abort":
         session.abort()
@@ -146,7 +146,7 @@ async def test_the_session_is_lost_without_a_close(world: PhoneWorld, check: Che
 async def test_errors_that_leave_the_session_open(world: PhoneWorld, check: Checks) -> None:
     """Two benign errors arrive in mid-call; the call goes on."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     session.error(
         "conversation_already_has_active_response", "Conversation already has an active response in progress."
@@ -162,7 +162,7 @@ async def test_errors_that_leave_the_session_open(world: PhoneWorld, check: Chec
 async def test_a_response_that_fails(world: PhoneWorld, check: Checks) -> None:
     """One response ends `failed` with nothing in it; the next question is answered."""
     caller = await world.incoming()
-    await caller.hears("greeting", within=10)
+    await caller.hears("greeting", within=12)
     session = await world.session(1)
     session.fail_response("server_error")
     await caller.says("what_time")
