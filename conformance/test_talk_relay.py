@@ -23,7 +23,7 @@ from conformance.relayed import (
 )
 from fakes.audio import phrase
 from fakes.openai.service import HandshakePlan
-from fakes.people.browser import Browser
+from fakes.people.browser import MICROPHONE_MS, Browser
 from harness.suite import Checks, case
 from harness.talk import find
 from harness.wire import Message
@@ -93,7 +93,14 @@ def pauses(world: PhoneWorld, check: Checks, browser: Browser) -> None:
     assert begin is not None
     assert end is not None
     gap, late = longest_gap(appends_of(world, session, begin, end))
-    check("TALK-RE-005", gap <= AT_ONCE, f"{gap * 1000:.0f} ms between two pieces of what the person says", at=late)
+    sent = world.wire.all("audio", source="browser", channel=CHANNEL, connection=browser.connection)
+    own, _ = longest_gap([m for m in sent if begin.seq < m.seq < end.seq])
+    # On a busy machine the microphone of the page may be late itself.
+    added = gap - max(0.0, own - MICROPHONE_MS / 1000)
+    told = (
+        f"{gap * 1000:.0f} ms between two pieces of what the person says, of which the page's are {own * 1000:.0f} ms"
+    )
+    check("TALK-RE-005", added <= AT_ONCE, told, at=late)
     held, late = held_back(world, browser, session)
     check("TALK-RE-005", held <= AT_ONCE, f"the model's first words are kept back for {held * 1000:.0f} ms", at=late)
 
