@@ -40,30 +40,29 @@ class Spinning(RuntimeError):
     """Callbacks schedule each other for ever without any time passing."""
 
 
+def _begin(
+    handle: Any,
+    callback: Callable[..., object],
+    args: Sequence[Any],
+    loop: asyncio.AbstractEventLoop,
+    context: Context | None,
+) -> None:
+    """What `Handle.__init__` does, without the bookkeeping that only a debugging loop needs."""
+    handle._context = copy_context() if context is None else context
+    handle._loop = loop
+    handle._callback = callback
+    handle._args = args
+    handle._cancelled = False
+    handle._repr = None
+    handle._source_traceback = None
+
+
 class _Soon(asyncio.Handle):
-    """A handle without the bookkeeping that only a debugging loop needs."""
-
     __slots__ = ()
-
-    def __init__(
-        self,
-        callback: Callable[..., object],
-        args: Sequence[Any],
-        loop: asyncio.AbstractEventLoop,
-        context: Context | None,
-    ) -> None:
-        self._context = copy_context() if context is None else context
-        self._loop = loop
-        self._callback = callback
-        self._args = args
-        self._cancelled = False
-        self._repr = None
-        self._source_traceback = None
+    __init__ = _begin
 
 
 class _Timer(asyncio.TimerHandle):
-    """A timer handle without the bookkeeping that only a debugging loop needs."""
-
     __slots__ = ()
 
     def __init__(
@@ -74,13 +73,7 @@ class _Timer(asyncio.TimerHandle):
         loop: asyncio.AbstractEventLoop,
         context: Context | None,
     ) -> None:
-        self._context = copy_context() if context is None else context
-        self._loop = loop
-        self._callback = callback
-        self._args = args
-        self._cancelled = False
-        self._repr = None
-        self._source_traceback = None
+        _begin(self, callback, args, loop, context)
         self._when = when
         self._scheduled = True
 
@@ -144,7 +137,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         self._check_closed()  # type: ignore[attr-defined]
-        handle = _Soon(callback, args, self, context)
+        handle: asyncio.Handle = _Soon(callback, args, self, context)
         self._ready.append(handle)  # type: ignore[attr-defined]
         return handle
 

@@ -10,7 +10,6 @@ import random
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from contextvars import copy_context
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -18,8 +17,8 @@ from typing import Any, Final
 from aiohttp import web
 
 from harness.stage import GatewayNotStartable
-from harness.virtual.network import PARTY
 from harness.virtual.output import WARMING_UP, lent_loggers
+from harness.virtual.running import acting_as
 
 OWN: Final = frozenset({"__main__", "callproof", "conformance", "fakes", "harness"})
 """Modules that are never a gateway's, wherever they lie."""
@@ -87,8 +86,7 @@ class Program:
         return _Modules(top, [str(Path(place).parent) for place in places if os.path.isabs(place)])
 
     def _import(self, party: str) -> Any:
-        context = copy_context()
-        context.run(PARTY.set, party)
+        context = acting_as(party)
         try:
             found: Any = context.run(importlib.import_module, self._module)
             for part in self._name.split("."):
