@@ -42,7 +42,7 @@ from harness.requirements import Registry
 from harness.run import RunRequest
 from harness.stage import Ended, GatewayNotStartable, RefusedGateway, RunningGateway, Stage
 from harness.suite import CaseDefinition, Column
-from harness.virtual.running import acting_as
+from harness.virtual.network import acting_as
 from harness.virtual.stage import VirtualStage
 from harness.wire import Message, Wire
 

@@ -93,8 +93,11 @@ def pauses(world: PhoneWorld, check: Checks, browser: Browser) -> None:
     assert begin is not None
     assert end is not None
     gap, late = longest_gap(appends_of(world, session, begin, end))
-    sent = world.wire.all("audio", source="browser", channel=CHANNEL, connection=browser.connection)
-    own, _ = longest_gap([m for m in sent if begin.seq < m.seq < end.seq])
+    own, _ = longest_gap(
+        world.wire.all(
+            "audio", source="browser", channel=CHANNEL, connection=browser.connection, after=begin, before=end
+        )
+    )
     # On a busy machine the microphone of the page may be late itself.
     added = gap - max(0.0, own - MICROPHONE_MS / 1000)
     told = (

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 PARTY: ContextVar[str] = ContextVar("callproof_party", default="harness")
 """Whose code is running: it decides which address a server gets and from whom a connection comes."""
 
+
+def acting_as(party: str) -> Context:
+    """The context of code that acts as `party`."""
+    context = copy_context()
+    context.run(PARTY.set, party)
+    return context
+
+
 HERE = frozenset({"", "0.0.0.0", "::", "127.0.0.1", "::1", "localhost"})
 """What a server binds to, and a client connects to, when it means its own machine."""
 

@@ -17,8 +17,8 @@ from typing import Any, Final
 from aiohttp import web
 
 from harness.stage import GatewayNotStartable
+from harness.virtual.network import acting_as
 from harness.virtual.output import WARMING_UP, lent_loggers
-from harness.virtual.running import acting_as
 
 OWN: Final = frozenset({"__main__", "callproof", "conformance", "fakes", "harness"})
 """Modules that are never a gateway's, wherever they lie."""

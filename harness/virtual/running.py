@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 from harness.virtual.loop import VirtualLoop
-from harness.virtual.network import PARTY, Network
+from harness.virtual.network import Network, acting_as
 from harness.virtual.surroundings import surroundings
 
 T = TypeVar("T")
@@ -66,10 +65,3 @@ def _cancel_all(loop: VirtualLoop) -> None:
 def spawn(loop: asyncio.AbstractEventLoop, party: str, coro: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
     """Start a task that acts as `party`: its servers get the party's address, its connections come from it."""
     return loop.create_task(coro, name=name, context=acting_as(party))
-
-
-def acting_as(party: str) -> Context:
-    """The context of code that acts as `party`."""
-    context = copy_context()
-    context.run(PARTY.set, party)
-    return context

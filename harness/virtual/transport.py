@@ -16,7 +16,7 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 from harness.virtual import tls
-from harness.virtual.network import PARTY, Link, Listener, VirtualSocket
+from harness.virtual.network import Link, Listener, VirtualSocket, acting_as
 
 if TYPE_CHECKING:
     from harness.virtual.loop import VirtualLoop
@@ -374,8 +374,7 @@ def connect_pair(
     here = (network.add_host(party), 50000 + next(network.numbers) % 15000)
     link = network.link(party, listener.party)
     client = VirtualTransport(loop, link, party, here, listener.address, copy_context())
-    context = copy_context()
-    context.run(PARTY.set, listener.party)
+    context = acting_as(listener.party)
     server = VirtualTransport(loop, link, listener.party, listener.address, here, context)
     client.peer, server.peer = server, client
     server._server = listener.server
